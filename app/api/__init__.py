@@ -1,0 +1,1 @@
+"""HTTP: bytes in, one call made, bytes out."""

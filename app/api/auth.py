@@ -1,0 +1,60 @@
+"""Who is calling: a signature (AWS SigV4) or a bearer token, or refused."""
+
+from datetime import UTC, datetime, timedelta
+
+from flask import Request
+
+from app import sigv4
+from app.api.context import Context
+from app.domain.caller import Caller
+from app.errors import MissingAuthenticationToken, UnrecognizedClient
+from app.services import access_keys
+from app.services.access_keys import KnownKey
+
+
+def signed_caller(request: Request, body: bytes, context: Context) -> Caller:
+    """Verify the request's signature over exactly these bytes."""
+    found: list[KnownKey] = []
+
+    def find_secret(access_key_id: str) -> str | None:
+        with context.database.transaction() as connection:
+            key = access_keys.find(connection, context.cipher, access_key_id)
+        if key is None:
+            return None
+        found.append(key)
+        return key.secret
+
+    settings = context.settings
+    caller = sigv4.verify(
+        _incoming(request, body),
+        find_secret=find_secret,
+        regions=settings.region,
+        now=datetime.now(UTC),
+        skew=timedelta(seconds=settings.clock_skew_seconds),
+    )
+    return Caller(found[0].account_id, caller.region)
+
+
+def caller(request: Request, body: bytes, context: Context) -> Caller:
+    """Accept a bearer token as well as a signature."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        return signed_caller(request, body, context)
+    with context.database.transaction() as connection:
+        key = access_keys.find_by_api_key(connection, context.cipher, token.strip())
+    if key is None:
+        raise UnrecognizedClient("The API key in the request is invalid.")
+    return Caller(key.account_id, context.settings.region[0])
+
+
+def require_credentials(request: Request) -> None:
+    """Refuse a request without any credentials before its body is read."""
+    if not request.headers.get("Authorization"):
+        raise MissingAuthenticationToken
+
+
+def _incoming(request: Request, body: bytes) -> sigv4.IncomingRequest:
+    # RAW_URI is the request line as it came in; PATH_INFO has lost its percent-encoding.
+    path, _, query = str(request.environ.get("RAW_URI") or request.environ.get("REQUEST_URI") or "/").partition("?")
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return sigv4.IncomingRequest(method=request.method, path=path, query=query, headers=headers, body=body)

@@ -1,0 +1,95 @@
+"""Failures as answers: AWS's envelope on POST /, RFC 9457 problems under /v1. The only place that knows HTTP statuses."""
+
+import logging
+import uuid
+from typing import Any
+
+from flask import Response, g, json
+
+from app.errors import FrontEndError, InternalServerError, ServiceError, ServiceUnavailable
+
+log = logging.getLogger(__name__)
+
+AWS_JSON = "application/x-amz-json-1.1"
+
+_PROBLEM_STATUS = {
+    "MissingAuthenticationTokenException": 401,
+    "UnrecognizedClientException": 401,
+    "IncompleteSignatureException": 401,
+    "ExpiredTokenException": 401,
+    "InvalidSignatureException": 403,
+    "AccessDeniedException": 403,
+    "ResourceNotFoundException": 404,
+    "ResourceAlreadyExistsException": 409,
+    "ConflictException": 409,
+    "ImageTooLargeException": 413,
+    "IdempotentParameterMismatchException": 422,
+    "InternalServerError": 500,
+}
+
+
+class StoredError(ServiceError):
+    """The error that a job ended with, raised again for whoever waited for it."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        super().__init__(document["Message"])
+        self.code = document["Code"]
+        self.retryable = document["Retryable"]
+
+
+def request_id() -> str:
+    """Give the id of this request, made at first need; it stands in every answer and log line."""
+    if "request_id" not in g:
+        g.request_id = str(uuid.uuid4())
+    return str(g.request_id)
+
+
+def internal(error: Exception) -> ServiceError:
+    """Log an unexpected failure with its traceback; the caller gets none of it."""
+    log.error("request_failed", exc_info=error, extra={"request_id": request_id()})
+    return InternalServerError()
+
+
+def aws_answer(error: ServiceError) -> Response:
+    """Render an error as AWS's JSON protocol does; front-end errors have a shorter body, as there."""
+    body: dict[str, Any] = {"__type": error.code}
+    if isinstance(error, FrontEndError):
+        body["message"] = error.message
+    else:
+        body |= {"Code": error.code, "Logref": request_id(), "Message": error.message}
+    answer = Response(json.dumps(body), status=_aws_status(error), content_type=AWS_JSON)
+    answer.headers["x-amzn-ErrorType"] = error.code
+    answer.headers["x-amzn-RequestId"] = request_id()
+    return answer
+
+
+def _aws_status(error: ServiceError) -> int:
+    unable = error.code == "ThrottlingException" and error.message == ServiceUnavailable.default_message
+    return 500 if unable or error.code == "InternalServerError" else 400
+
+
+def problem(error: ServiceError, status: int | None = None) -> Response:
+    """Render an error as problem+json; `code` is the AWS name, which also gives the status where none is given."""
+    status = status or _problem_status(error)
+    body = {
+        "type": f"/docs/problems#{error.code}",
+        "title": error.code,
+        "status": status,
+        "detail": error.message,
+        "code": error.code,
+        "retryable": error.retryable,
+        "request_id": request_id(),
+    }
+    answer = Response(json.dumps(body), status=status, content_type="application/problem+json")
+    answer.headers["x-amzn-RequestId"] = request_id()
+    if status == 401:
+        answer.headers["WWW-Authenticate"] = 'Bearer realm="rekollect"'
+    if status in (429, 503):
+        answer.headers["Retry-After"] = "2"
+    return answer
+
+
+def _problem_status(error: ServiceError) -> int:
+    if error.code == "ThrottlingException":
+        return 503 if error.message == ServiceUnavailable.default_message else 429
+    return _PROBLEM_STATUS.get(error.code, 400)

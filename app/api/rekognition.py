@@ -1,0 +1,99 @@
+"""POST / in AWS JSON 1.1: X-Amz-Target picks the operation, the service model checks it, a worker answers it.
+
+boto3 takes any 2xx for success, so an image operation blocks until its job is done; one that outlasts the wait gets an error
+that SDKs retry, and the retry (same amz-sdk-invocation-id) joins the job that is still running.
+"""
+
+import hashlib
+from typing import Any
+
+from flask import Blueprint, Response, json, request
+
+from app import service_model
+from app.api import auth
+from app.api.context import Context, context
+from app.api.errors import AWS_JSON, StoredError, aws_answer, internal, request_id
+from app.domain.caller import Caller
+from app.domain.images import IMAGE_MEMBERS, check_one_source
+from app.domain.jobs import Status
+from app.errors import SerializationError, ServiceError, ServiceUnavailable, Throttled, UnknownOperation
+from app.services import jobs, operations
+from app.services.waiting import TooManyWaiters
+
+blueprint = Blueprint("rekognition", __name__)
+
+
+@blueprint.post("/")
+@blueprint.post("/<path:prefix>/")
+def call(prefix: str = "") -> Response:
+    """Answer one call of an AWS client; a path prefix is the business of a proxy in front."""
+    try:
+        output = _call(context())
+    except ServiceError as error:
+        return aws_answer(error)
+    except Exception as error:  # noqa: BLE001 - the edge of the process: a caller never sees a traceback
+        return aws_answer(internal(error))
+    answer = Response(json.dumps(output), content_type=AWS_JSON)
+    answer.headers["x-amzn-RequestId"] = request_id()
+    return answer
+
+
+def _call(shared: Context) -> dict[str, Any]:
+    body = request.get_data(cache=False)
+    document = _parse(body)
+    operation = _operation(request.headers.get("X-Amz-Target", ""))
+    caller = auth.signed_caller(request, body, shared)
+    checked = service_model.check_input(operation, document)
+    if operation in operations.QUICK:
+        with shared.database.transaction() as connection:
+            output = operations.QUICK[operation](connection, caller, checked)
+        return service_model.shape_output(operation, output)
+    return _run_job(shared, caller, operation, checked, _retry_key(body))
+
+
+def _parse(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise SerializationError from error
+
+
+def _operation(target: str) -> str:
+    prefix, _, operation = target.rpartition(".")
+    if f"{prefix}." != service_model.TARGET_PREFIX or operation not in operations.ALL:
+        raise UnknownOperation
+    return operation
+
+
+def _run_job(
+    shared: Context, caller: Caller, operation: str, checked: dict[str, Any], retry_key: str | None
+) -> dict[str, Any]:
+    for member in IMAGE_MEMBERS:
+        if member in checked:
+            check_one_source(checked[member])
+    submission = jobs.Submission(caller.account_id, operation, checked, idempotency_key=retry_key)
+    job, _ = jobs.submit(shared.database, shared.doorbell, submission)
+    try:
+        job = shared.waiting.wait(job, shared.settings.wait_seconds)
+    except TooManyWaiters as error:
+        raise Throttled from error
+    if job.status is Status.SUCCEEDED and job.result is not None:
+        return job.result
+    if job.error is not None:
+        raise StoredError(job.error)
+    raise ServiceUnavailable
+
+
+def _retry_key(body: bytes) -> str | None:
+    """Make the key under which an SDK's retry finds the job of its first attempt.
+
+    The header is not signed, so the body's digest is part of the key: another request never joins.
+    """
+    invocation = request.headers.get("amz-sdk-invocation-id")
+    if not invocation:
+        return None
+    authorization = request.headers.get("Authorization", "")
+    credential = authorization.partition("Credential=")[2].partition("/")[0]
+    target = request.headers.get("X-Amz-Target", "")
+    digest = hashlib.sha256(body).hexdigest()
+    return "sdk:" + hashlib.sha256("\n".join((credential, invocation, target, digest)).encode()).hexdigest()

@@ -1,0 +1,108 @@
+"""The contract with the workers: Celery's settings, the names of queues and tasks, and the doorbell.
+
+A message is a doorbell: it says that a lane has work, never which, and carries no data of a caller. Jobs live in Postgres and
+are claimed there with a lease, so a bell that is lost, doubled or late costs time and nothing else.
+"""
+
+import logging
+import threading
+import time
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from app.domain.jobs import Lane
+
+log = logging.getLogger(__name__)
+
+RUN_NEXT = "rekollect.run_next"
+DELIVER_NEXT = "rekollect.deliver_next"
+SWEEP = "rekollect.sweep"
+PURGE = "rekollect.purge"
+
+#: A bell that nobody heard for this long is worthless: the sweeper has rung again since.
+_BELL_EXPIRES_SECONDS = 120
+
+#: After a failed ring the broker is left alone for this long, so that submits do not each wait for a dead Redis.
+_BREAKER_SECONDS = 5.0
+
+
+def create_celery(redis_url: str) -> Celery:
+    """Build the Celery application that all processes share; each setting has its reason beside it."""
+    celery = Celery("rekollect", broker=redis_url)
+    celery.conf.update(
+        # Bells are acknowledged when they are heard: the lease in Postgres is the real acknowledgement, and late
+        # acknowledgement would repeat every job that outlasts Redis's visibility timeout.
+        task_acks_late=False,
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        # Results live in Postgres.
+        task_ignore_result=True,
+        result_backend=None,
+        # Nothing but JSON is ever read from Redis: no pickle, no code.
+        task_serializer="json",
+        accept_content=["json"],
+        task_default_queue=Lane.MAINTENANCE.value,
+        task_default_delivery_mode="transient",
+        # A dead Redis must cost a submit a second at most, and no retry: the sweeper rings again.
+        task_publish_retry=False,
+        broker_connection_timeout=1,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": 300,
+            # Without it a publish on a half-open connection waits for ever. Longer than a blocking pop (1 s).
+            "socket_timeout": 5,
+            "socket_connect_timeout": 1,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "retry_on_timeout": False,
+        },
+        # Early acknowledgement leaves nothing to cancel, and a job must survive a restart of Redis.
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        # Remote control would let anybody who reaches Redis steer the workers.
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_soft_shutdown_timeout=20,
+        beat_schedule={
+            "sweep": {"task": SWEEP, "schedule": 1.0, "options": {"expires": 5, "queue": Lane.MAINTENANCE.value}},
+            "purge": {"task": PURGE, "schedule": 60.0, "options": {"expires": 60, "queue": Lane.MAINTENANCE.value}},
+        },
+        beat_max_loop_interval=1,
+        timezone="UTC",
+    )
+    return celery
+
+
+class Doorbell:
+    """Rings the workers of a lane. It never raises: a bell that cannot be rung is rung by the sweeper later."""
+
+    def __init__(self, celery: Celery) -> None:
+        self._celery = celery
+        self._silent_until = 0.0
+        self._lock = threading.Lock()
+
+    def ring(self, lane: str, times: int = 1) -> bool:
+        """Ring once for each piece of work; False where Redis did not take the bell."""
+        if time.monotonic() < self._silent_until:
+            return False
+        task, args = (DELIVER_NEXT, []) if lane == Lane.WEBHOOKS else (RUN_NEXT, [lane])
+        try:
+            for _ in range(times):
+                self._celery.send_task(task, args=args, queue=lane, expires=_BELL_EXPIRES_SECONDS, retry=False)
+        except (OperationalError, OSError) as error:
+            with self._lock:
+                self._silent_until = time.monotonic() + _BREAKER_SECONDS
+            log.warning("doorbell_failed", extra={"lane": lane, "reason": type(error).__name__})
+            return False
+        return True
+
+    def answers(self) -> bool:
+        """Tell whether Redis takes connections."""
+        try:
+            with self._celery.connection_for_write() as connection:
+                connection.ensure_connection(max_retries=1, timeout=1)
+        except (OperationalError, OSError):
+            return False
+        return True

@@ -1,0 +1,149 @@
+"""Settings: every environment variable, read and checked once.
+
+Only the process edges (`app.main`, `app.cli`, `workers.runtime`, `migrations/env.py`) read settings; everyone else is handed
+values. There is no default secret, and nothing listens beyond loopback unless told to.
+"""
+
+import base64
+import binascii
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+PREFIX = "REKOLLECT_"
+
+
+class SettingsError(Exception):
+    """One or more settings are missing or wrong; the message names each variable."""
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _path(value: str) -> Path:
+    return Path(value).expanduser()
+
+
+def _flag(value: str) -> bool:
+    if value.lower() in ("1", "true", "yes", "on"):
+        return True
+    if value.lower() in ("0", "false", "no", "off", ""):
+        return False
+    raise ValueError("must be 1 or 0")
+
+
+def _positive(value: str) -> int:
+    if not value.isdigit() or int(value) < 1:
+        raise ValueError("must be a whole number above 0")
+    return int(value)
+
+
+def _words(value: str) -> tuple[str, ...]:
+    return tuple(word for word in value.replace(",", " ").split() if word)
+
+
+def _secret_key(value: str) -> bytes:
+    try:
+        key = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != 32:
+        raise ValueError("must be 32 random bytes in base64 (make one: openssl rand -base64 32)")
+    return key
+
+
+def _setting(read: Callable[[str], Any], help_: str, default: Any = None) -> Any:
+    return dataclasses.field(default=default, metadata={"read": read, "help": help_})
+
+
+def default_cache_dir() -> Path:
+    """Give the folder for pulled models and samples where no setting names one."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rekollect"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of all processes; the README's table is kept equal to this list by a test."""
+
+    database_url: str = _setting(
+        _text,
+        "Postgres 18 with pgvector, as postgresql://user:password@host/database; unset: `rekollect up` starts its own",
+        "",
+    )
+    redis_url: str = _setting(
+        _text, "Valkey or Redis, as redis://host:6379/0; unset: `rekollect up` starts its own", ""
+    )
+    secret_key: bytes = _setting(
+        _secret_key,
+        "32 bytes in base64 that encrypt the secrets in the database; `rekollect up` makes and keeps one",
+        b"",
+    )
+    bootstrap_access_key_id: str = _setting(_text, "id of the first access key of a new database", "")
+    bootstrap_secret_access_key: str = _setting(_text, "secret of the first access key of a new database", "")
+    region: tuple[str, ...] = _setting(
+        _words,
+        "regions that clients may sign for; the first one stands in ARNs",
+        ("us-east-1", "us-west-2", "eu-west-1"),
+    )
+    clock_skew_seconds: int = _setting(_positive, "largest difference between a signature's time and ours", 300)
+    wait_seconds: int = _setting(_positive, "longest time that an image operation on POST / waits for a worker", 50)
+    max_waiters: int = _setting(_positive, "requests that may wait for a job at once, per API process", 48)
+    api_processes: int = _setting(_positive, "web server processes", 1)
+    api_threads: int = _setting(_positive, "threads of each web server process", 64)
+    worker_threads: int = _setting(_positive, "jobs that one worker process runs at once", 2)
+    courier_threads: int = _setting(_positive, "webhooks that one courier process sends at once", 16)
+    run_timeout_seconds: int = _setting(_positive, "longest run of one job; after that it is taken from its worker", 60)
+    job_retention_days: int = _setting(_positive, "days that a finished job and its result are kept", 30)
+    models_dir: Path | None = _setting(_path, "folder with model files to use instead of downloading them")
+    cache_dir: Path | None = _setting(_path, "folder for pulled models and samples (default ~/.cache/rekollect)")
+    execution_provider: str = _setting(
+        _text, "onnxruntime's execution provider: CPUExecutionProvider or CUDAExecutionProvider", "CPUExecutionProvider"
+    )
+    s3_endpoint_url: str = _setting(_text, "S3-compatible endpoint for S3Object images; unset: AWS", "")
+    s3_region: str = _setting(_text, "region of the S3 endpoint", "us-east-1")
+    s3_access_key_id: str = _setting(_text, "access key for S3; unset: the usual AWS credential chain", "")
+    s3_secret_access_key: str = _setting(_text, "secret of that key", "")
+    dial_allow: tuple[str, ...] = _setting(
+        _words,
+        "addresses or networks that image URLs and webhooks may reach although they are not public (127.0.0.0/8 for tests)",
+        (),
+    )
+    log_level: str = _setting(_text, "DEBUG, INFO, WARNING or ERROR", "INFO")
+
+    @property
+    def cache(self) -> Path:
+        """Folder for pulled files."""
+        return self.cache_dir or default_cache_dir()
+
+    @property
+    def run_timeout(self) -> timedelta:
+        """Longest run of one job."""
+        return timedelta(seconds=self.run_timeout_seconds)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Read all variables; raise SettingsError that names every variable that is wrong."""
+        values: dict[str, Any] = {}
+        wrong: list[str] = []
+        for field in dataclasses.fields(cls):
+            name = PREFIX + field.name.upper()
+            raw = environment.get(name)
+            if raw is None or raw == "":
+                continue
+            try:
+                values[field.name] = field.metadata["read"](raw)
+            except ValueError as error:
+                wrong.append(f"{name} {error}")
+        if wrong:
+            raise SettingsError("; ".join(wrong))
+        return cls(**values)
+
+    def require(self, *names: str) -> None:
+        """Raise SettingsError unless each named setting has a value."""
+        missing = [PREFIX + name.upper() for name in names if not getattr(self, name)]
+        if missing:
+            raise SettingsError("not set: " + ", ".join(missing))

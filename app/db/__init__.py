@@ -1,0 +1,1 @@
+"""Postgres: the schema and one function per query."""

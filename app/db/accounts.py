@@ -1,0 +1,71 @@
+"""Queries on accounts and access keys."""
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from app.db.schema import access_keys, accounts
+from app.db.session import Row
+
+
+def find_account(connection: Connection, name: str) -> int | None:
+    """Find the number of an account by its name."""
+    statement = sa.select(accounts.c.account_id).where(accounts.c.name == name)
+    found: int | None = connection.execute(statement).scalar_one_or_none()
+    return found
+
+
+def insert_account(connection: Connection, name: str, webhook_secret: bytes) -> int:
+    """Insert an account with its encrypted webhook secret; give its number."""
+    statement = sa.insert(accounts).values(name=name, webhook_secret=webhook_secret).returning(accounts.c.account_id)
+    return int(connection.execute(statement).scalar_one())
+
+
+def get_webhook_secret(connection: Connection, account_id: int) -> bytes:
+    """Read an account's encrypted webhook secret."""
+    statement = sa.select(accounts.c.webhook_secret).where(accounts.c.account_id == account_id)
+    return bytes(connection.execute(statement).scalar_one())
+
+
+def insert_key(connection: Connection, access_key_id: str, account_id: int, name: str, secret: bytes) -> None:
+    """Insert an access key with its encrypted secret."""
+    values = {"access_key_id": access_key_id, "account_id": account_id, "name": name, "secret": secret}
+    connection.execute(sa.insert(access_keys).values(**values))
+
+
+def find_key(connection: Connection, access_key_id: str) -> Row | None:
+    """Find a key that is not revoked: account_id and encrypted secret."""
+    statement = sa.select(access_keys.c.account_id, access_keys.c.secret).where(
+        access_keys.c.access_key_id == access_key_id, access_keys.c.revoked_at.is_(None)
+    )
+    return connection.execute(statement).one_or_none()
+
+
+def list_keys(connection: Connection) -> list[Row]:
+    """List all keys: access_key_id, account name, key name, created_at, revoked_at."""
+    statement = (
+        sa.select(
+            access_keys.c.access_key_id,
+            accounts.c.name.label("account"),
+            access_keys.c.name,
+            access_keys.c.created_at,
+            access_keys.c.revoked_at,
+        )
+        .join(accounts, accounts.c.account_id == access_keys.c.account_id)
+        .order_by(access_keys.c.created_at)
+    )
+    return list(connection.execute(statement))
+
+
+def revoke_key(connection: Connection, access_key_id: str) -> bool:
+    """Revoke a key; False where there is none that is still good."""
+    statement = (
+        sa.update(access_keys)
+        .where(access_keys.c.access_key_id == access_key_id, access_keys.c.revoked_at.is_(None))
+        .values(revoked_at=sa.func.now())
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def any_key(connection: Connection) -> bool:
+    """Tell whether the database has an access key at all, revoked ones included."""
+    return connection.execute(sa.select(sa.exists(sa.select(access_keys.c.access_key_id)))).scalar_one()

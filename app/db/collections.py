@@ -1,0 +1,82 @@
+"""Queries on collections.
+
+`lock_for_writing` is the only way to new face numbers: its row lock serialises the writers of one collection, so the change
+number is gap-free and its order is the commit order.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Connection
+
+from app.db.schema import SHARED_BUCKETS, collections, face_tombstones, faces, search_tables
+from app.db.session import Row
+
+
+def insert(connection: Connection, account_id: int, name: str, model: str, tags: dict[str, str]) -> bool:
+    """Insert a collection into its shared bucket; False where the account has one of that name."""
+    values = {"account_id": account_id, "name": name, "model": model, "tags": tags, "buckets": []}
+    statement = (
+        postgresql.insert(collections)
+        .values(**values)
+        .on_conflict_do_nothing(constraint="uq_collections_account_id_name")
+        .returning(collections.c.collection_id)
+    )
+    number = connection.execute(statement).scalar_one_or_none()
+    if number is None:
+        return False
+    buckets = {"buckets": [number % SHARED_BUCKETS]}
+    connection.execute(sa.update(collections).where(collections.c.collection_id == number).values(**buckets))
+    return True
+
+
+def find(connection: Connection, account_id: int, name: str) -> Row | None:
+    """Find a collection of an account by its name."""
+    statement = sa.select(collections).where(collections.c.account_id == account_id, collections.c.name == name)
+    return connection.execute(statement).one_or_none()
+
+
+def list_page(connection: Connection, account_id: int, *, after: int, limit: int) -> list[Row]:
+    """List collections in the order of their creation, beginning after one."""
+    statement = (
+        sa.select(collections.c.collection_id, collections.c.name, collections.c.model)
+        .where(collections.c.account_id == account_id, collections.c.collection_id > after)
+        .order_by(collections.c.collection_id)
+        .limit(limit)
+    )
+    return list(connection.execute(statement))
+
+
+def lock_for_writing(connection: Connection, account_id: int, name: str) -> Row | None:
+    """Lock a collection's row and raise its change number; the row given has the new number."""
+    statement = (
+        sa.update(collections)
+        .where(collections.c.account_id == account_id, collections.c.name == name)
+        .values(change_seq=collections.c.change_seq + 1)
+        .returning(collections)
+    )
+    return connection.execute(statement).one_or_none()
+
+
+def add_faces(connection: Connection, collection_id: int, added: int, *, numbers_used: int = 0) -> None:
+    """Move the counters of a collection whose row is locked; `added` is negative after a deletion."""
+    connection.execute(
+        sa.update(collections)
+        .where(collections.c.collection_id == collection_id)
+        .values(live_faces=collections.c.live_faces + added, next_no=collections.c.next_no + numbers_used)
+    )
+
+
+def delete(connection: Connection, account_id: int, name: str) -> bool:
+    """Delete a collection and every row of its faces; False where there is none."""
+    row = lock_for_writing(connection, account_id, name)
+    if row is None:
+        return False
+    for search_table in search_tables.values():
+        connection.execute(
+            sa.delete(search_table).where(
+                search_table.c.bucket.in_(row.buckets), search_table.c.collection_id == row.collection_id
+            )
+        )
+    for table in (faces, face_tombstones, collections):
+        connection.execute(sa.delete(table).where(table.c.collection_id == row.collection_id))
+    return True

@@ -1,0 +1,64 @@
+"""One engine per process, and the transaction that every query runs in.
+
+Invariant: no transaction spans a fetch, a model run or an HTTP call; a caller opens one, asks, writes, and leaves it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from app.errors import ServiceUnavailable
+
+#: A row of any shape; its columns are read by name.
+Row: TypeAlias = sa.Row[*tuple[Any, ...]]
+
+# force_custom_plan: a generic plan would open every partition of the search table. jit never pays for these queries.
+# Parallel workers cost more than they save below 200,000 faces. The timeouts bound what a stuck peer can hold up.
+_SESSION_OPTIONS = " ".join(
+    f"-c {option}"
+    for option in (
+        "plan_cache_mode=force_custom_plan",
+        "jit=off",
+        "max_parallel_workers_per_gather=0",
+        "statement_timeout=30s",
+        "lock_timeout=10s",
+        "idle_in_transaction_session_timeout=60s",
+        "timezone=UTC",
+    )
+)
+
+
+def sqlalchemy_url(database_url: str) -> str:
+    """Name our driver in a plain postgresql:// URL."""
+    return database_url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+class Database:
+    """A pool of connections to one Postgres."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self.url = url
+        self.engine: Engine = sa.create_engine(
+            sqlalchemy_url(url),
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=5,
+            pool_pre_ping=True,  # a restart of Postgres must cost a reconnect, not a failed request
+            connect_args={"connect_timeout": 5, "options": _SESSION_OPTIONS, "application_name": "rekollect"},
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Commit when the block ends, roll back when it raises; a Postgres that is away raises ServiceUnavailable."""
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+            raise ServiceUnavailable from error
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()

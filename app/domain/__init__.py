@@ -1,0 +1,1 @@
+"""Rules without I/O; this package imports nothing else of ours except the error names."""

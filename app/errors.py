@@ -1,0 +1,148 @@
+"""What can go wrong, in Rekognition's words.
+
+Every failure a caller can see is one of these classes; nothing here knows HTTP. The class name is the AWS code, `message` is
+what AWS says. `app/api/errors.py` alone turns them into answers. Texts follow Rekognition's developer guide and captures of
+its real answers, because client code compares some of them word for word.
+"""
+
+
+class ServiceError(Exception):
+    """A failure with an AWS code, a message for the caller, and whether trying again can help."""
+
+    code = "InternalServerError"
+    default_message = "Internal server error"
+    retryable = False
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = self.default_message if message is None else message
+        super().__init__(self.message)
+
+
+class InternalServerError(ServiceError):
+    """Our fault; details stay in the log."""
+
+    retryable = True
+
+
+class ServiceUnavailable(ServiceError):
+    """Temporarily unable: no worker answered in time, or Postgres is away. SDKs retry this code."""
+
+    code = "ThrottlingException"
+    default_message = "Service Unavailable"
+    retryable = True
+
+
+class Throttled(ServiceError):
+    """A burst above the limit."""
+
+    code = "ThrottlingException"
+    default_message = "Slow down; sudden increase in rate of requests."
+    retryable = True
+
+
+class FrontEndError(ServiceError):
+    """Refused before the operation was looked at: authentication, JSON, the service model's constraints."""
+
+
+class SerializationError(FrontEndError):
+    code = "SerializationException"
+    default_message = "Start of structure or map found where not expected."
+
+
+class UnknownOperation(FrontEndError):
+    code = "UnknownOperationException"
+    default_message = "Unknown operation"
+
+
+class ValidationError(FrontEndError):
+    """A constraint of the service model is broken; build the message with `from_violations`."""
+
+    code = "ValidationException"
+
+    @classmethod
+    def from_violations(cls, violations: list[str]) -> "ValidationError":
+        """Join at most ten violations as AWS's front end does; it stops there, so it never counts an eleventh."""
+        shown = violations[:10]
+        noun = "error" if len(shown) == 1 else "errors"
+        return cls(f"{len(shown)} validation {noun} detected: " + "; ".join(shown))
+
+
+class InvalidSignature(FrontEndError):
+    code = "InvalidSignatureException"
+    default_message = (
+        "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access "
+        "Key and signing method. Consult the service documentation for details."
+    )
+
+
+class UnrecognizedClient(FrontEndError):
+    code = "UnrecognizedClientException"
+    default_message = "The security token included in the request is invalid."
+
+
+class MissingAuthenticationToken(FrontEndError):
+    code = "MissingAuthenticationTokenException"
+    default_message = "Missing Authentication Token"
+
+
+class IncompleteSignature(FrontEndError):
+    code = "IncompleteSignatureException"
+
+
+class InvalidParameter(ServiceError):
+    code = "InvalidParameterException"
+    default_message = "Request has invalid parameters"
+
+
+class InvalidImageFormat(ServiceError):
+    code = "InvalidImageFormatException"
+    default_message = "Request has invalid image format"
+
+
+class ImageTooLarge(ServiceError):
+    code = "ImageTooLargeException"
+    default_message = "Image size is too large."
+
+
+class InvalidS3Object(ServiceError):
+    """Deliberately one text for every cause, as at AWS: a missing key and a forbidden one look alike."""
+
+    code = "InvalidS3ObjectException"
+    default_message = "Unable to get object metadata from S3. Check object key, region and/or access permissions."
+
+
+class InvalidImageUrl(InvalidParameter):
+    """An image URL that may not be dialled, does not answer, or answers with something else than an image."""
+
+
+class ResourceNotFound(ServiceError):
+    code = "ResourceNotFoundException"
+
+
+class CollectionNotFound(ResourceNotFound):
+    def __init__(self, collection_id: str) -> None:
+        super().__init__(f"The collection id: {collection_id} does not exist")
+
+
+class JobNotFound(ResourceNotFound):
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"The job id: {job_id} does not exist")
+
+
+class CollectionAlreadyExists(ServiceError):
+    code = "ResourceAlreadyExistsException"
+
+    def __init__(self, collection_id: str) -> None:
+        super().__init__(f"The collection id: {collection_id} already exists")
+
+
+class InvalidPaginationToken(ServiceError):
+    code = "InvalidPaginationTokenException"
+    default_message = "Invalid Pagination Token"
+
+
+class IdempotentParameterMismatch(ServiceError):
+    code = "IdempotentParameterMismatchException"
+
+    def __init__(self, token: str) -> None:
+        super().__init__(f"The ClientRequestToken: {token} you have supplied is already in use.")

@@ -1,0 +1,1 @@
+"""Use cases, called by HTTP handlers and by workers."""

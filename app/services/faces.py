@@ -1,0 +1,171 @@
+"""Put faces into a collection, search it, list and delete them.
+
+Invariant: a search meets only embeddings of the collection's own face model version, and what a transaction indexed is found
+by every search after it.
+"""
+
+import uuid
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from app.db import collections, faces
+from app.db.faces import Match
+from app.db.session import Row
+from app.domain import pagination
+from app.domain.caller import Caller
+from app.domain.face_documents import bounding_box, face_detail, unindexed_face
+from app.domain.face_models import VERSIONS
+from app.domain.faces import BoundingBox, DetectedFace, RejectedFace, iou
+from app.errors import CollectionNotFound, InvalidParameter
+from app.services.collections import Document
+from app.services.collections import get as get_collection
+
+DEFAULT_THRESHOLD = 80.0
+MAX_MATCHES = 4096
+_DEFAULT_PAGE = 1000
+
+#: Two boxes of one picture that overlap this much are the same face: the picture was indexed before.
+_SAME_FACE_IOU = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedImage:
+    """What the vision part found in an image that is to be indexed."""
+
+    image_id: uuid.UUID
+    external_image_id: str | None
+    chosen: list[DetectedFace]
+    rejected: list[RejectedFace]
+    source: Document | None
+
+
+def face_document(row: Row) -> Document:
+    """Render a stored face as AWS's Face."""
+    left, top, width, height = row.bbox
+    return {
+        "FaceId": str(row.face_id),
+        "BoundingBox": bounding_box(BoundingBox(left, top, width, height)),
+        "ImageId": str(row.image_id),
+        "ExternalImageId": row.external_image_id,
+        "Confidence": row.confidence,
+        "IndexFacesModelVersion": row.model,
+    }
+
+
+def index(connection: Connection, account_id: int, collection_id: str, image: IndexedImage) -> Document:
+    """Store the chosen faces of an image, those that the collection has of it already excepted."""
+    collection = collections.lock_for_writing(connection, account_id, collection_id)
+    if collection is None:
+        raise CollectionNotFound(collection_id)
+    number = collection.collection_id
+    known = faces.of_image(connection, number, image.image_id, image.external_image_id)
+    new = [face for face in image.chosen if _known(face, known) is None]
+    if new:
+        faces.insert(connection, collection, [_values(face, image) for face in new])
+        collections.add_faces(connection, number, len(new), numbers_used=len(new))
+    stored = faces.of_image(connection, number, image.image_id, image.external_image_id)
+    return {
+        "FaceRecords": [_record(face, stored) for face in image.chosen],
+        "FaceModelVersion": collection.model,
+        "UnindexedFaces": [unindexed_face(rejected) for rejected in image.rejected],
+    }
+
+
+def _known(face: DetectedFace, rows: list[Row]) -> Row | None:
+    overlaps = [(iou(face.box, BoundingBox(*row.bbox)), row) for row in rows]
+    best = max(overlaps, key=lambda pair: pair[0], default=(0.0, None))
+    return best[1] if best[0] >= _SAME_FACE_IOU else None
+
+
+def _record(face: DetectedFace, stored: list[Row]) -> Document:
+    row = _known(face, stored)
+    if row is None:
+        raise RuntimeError("an indexed face is missing in its own transaction")
+    return {"Face": face_document(row), "FaceDetail": face_detail(face)}
+
+
+def _values(face: DetectedFace, image: IndexedImage) -> dict[str, Any]:
+    return {
+        "face_id": uuid.uuid4(),
+        "image_id": image.image_id,
+        "external_image_id": image.external_image_id,
+        "bbox": [face.box.left, face.box.top, face.box.width, face.box.height],
+        "confidence": face.confidence,
+        "quality": face.measures.embedding_norm,
+        "details": {
+            "landmarks": asdict(face.landmarks),
+            "pose": asdict(face.pose),
+            "measures": asdict(face.measures),
+        },
+        "source": image.source,
+        "emb32": face.embedding,
+    }
+
+
+def search(
+    connection: Connection, collection: Row, embedding: bytes, *, threshold: float, max_faces: int
+) -> list[Document]:
+    """List FaceMatches with a similarity of at least the threshold, best first."""
+    curve = VERSIONS[collection.model].curve
+    hits = faces.nearest(
+        connection, collection, embedding, min_cosine=curve.cosine(threshold), limit=min(max_faces, MAX_MATCHES)
+    )
+    return [_match(hit, curve.similarity(hit.cosine)) for hit in hits]
+
+
+def _match(hit: Match, similarity: float) -> Document:
+    return {"Similarity": similarity, "Face": face_document(hit.face)}
+
+
+def search_faces(connection: Connection, caller: Caller, request: Document) -> Document:
+    """Search with a face of the collection; the face itself is not in the answer."""
+    collection = get_collection(connection, caller.account_id, request["CollectionId"])
+    face_id = request["FaceId"]
+    row = faces.find(connection, collection.collection_id, face_id)
+    if row is None:
+        raise InvalidParameter("faceId was not found in the collection.")
+    max_faces = request.get("MaxFaces", MAX_MATCHES)
+    matches = search(
+        connection,
+        collection,
+        bytes(row.emb32),
+        threshold=request.get("FaceMatchThreshold", DEFAULT_THRESHOLD),
+        max_faces=max_faces + 1,
+    )
+    others = [match for match in matches if match["Face"]["FaceId"] != face_id]
+    return {"SearchedFaceId": face_id, "FaceMatches": others[:max_faces], "FaceModelVersion": collection.model}
+
+
+def list_faces(connection: Connection, caller: Caller, request: Document) -> Document:
+    """List faces by FaceId, a page at a time."""
+    collection = get_collection(connection, caller.account_id, request["CollectionId"])
+    size = request.get("MaxResults") or _DEFAULT_PAGE
+    after = pagination.read_uuid(request.get("NextToken"), "faces")
+    rows = faces.list_page(
+        connection, collection.collection_id, after=after, face_ids=request.get("FaceIds"), limit=size + 1
+    )
+    page = rows[:size]
+    return {
+        "Faces": [face_document(row) for row in page],
+        "NextToken": pagination.token("faces", str(page[-1].face_id)) if len(rows) > size else None,
+        "FaceModelVersion": collection.model,
+    }
+
+
+def delete_faces(connection: Connection, caller: Caller, request: Document) -> Document:
+    """Delete faces; ids that the collection does not hold are named, and are no error."""
+    name = request["CollectionId"]
+    collection = collections.lock_for_writing(connection, caller.account_id, name)
+    if collection is None:
+        raise CollectionNotFound(name)
+    wanted = list(dict.fromkeys(request["FaceIds"]))
+    gone = set(faces.delete(connection, collection, wanted))
+    collections.add_faces(connection, collection.collection_id, -len(gone))
+    return {
+        "DeletedFaces": [face_id for face_id in wanted if face_id in gone],
+        "UnsuccessfulFaceDeletions": [
+            {"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]} for face_id in wanted if face_id not in gone
+        ],
+    }

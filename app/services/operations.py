@@ -1,0 +1,29 @@
+"""Which operations there are: those answered at once from Postgres, and those that need a worker's eyes.
+
+A new operation costs a handler and a line here; its input and output are the service model's business.
+"""
+
+from collections.abc import Callable
+
+from sqlalchemy.engine import Connection
+
+from app.domain.caller import Caller
+from app.services import collections, faces
+from app.services.collections import Document
+
+Handler = Callable[[Connection, Caller, Document], Document]
+
+QUICK: dict[str, Handler] = {
+    "CreateCollection": collections.create_collection,
+    "DescribeCollection": collections.describe_collection,
+    "ListCollections": collections.list_collections,
+    "DeleteCollection": collections.delete_collection,
+    "ListFaces": faces.list_faces,
+    "DeleteFaces": faces.delete_faces,
+    "SearchFaces": faces.search_faces,
+}
+
+#: Run by workers as jobs, whichever way they came in.
+IMAGE = frozenset({"IndexFaces", "SearchFacesByImage"})
+
+ALL = frozenset(QUICK) | IMAGE

@@ -1,0 +1,149 @@
+"""How jobs end: the only code that moves a job out of IN_PROGRESS or into a terminal status.
+
+Ending is one transaction: result, status, webhook event and its delivery. Every ending by a worker is fenced by its lease;
+one whose lease was lost changes nothing.
+"""
+
+import json
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from app.broker import Doorbell
+from app.db import deliveries
+from app.db import jobs as rows
+from app.db.session import Database
+from app.domain import webhooks
+from app.domain.jobs import LEASE, MAX_CRASHES, RETRY_PAUSES, Claim, Job, Lane, Status, document, event_type
+from app.errors import InternalServerError, ServiceError, ServiceUnavailable
+
+#: Rows that one sweep handles at most; the next sweep is a second away.
+_SWEEP_LIMIT = 500
+
+#: Runs inside the finishing transaction: writes what the operation stores, gives its output.
+Complete = Callable[[Connection], dict[str, Any]]
+
+
+class Outcomes:
+    """Ends jobs. Holds what every ending needs: where to write, whom to ring, how long to keep."""
+
+    def __init__(self, database: Database, doorbell: Doorbell, *, keep: timedelta) -> None:
+        self._database = database
+        self._doorbell = doorbell
+        self._keep = keep
+
+    def succeed(self, claim: Claim, complete: Complete) -> bool:
+        """Run the completing writes and end the job in one transaction; False where the lease was lost."""
+        with self._database.transaction() as connection:
+            if not rows.lock_claim(connection, claim):
+                return False
+            result = complete(connection)
+            job = self._close(connection, claim.job_id, Status.IN_PROGRESS, Status.SUCCEEDED, result=result)
+            rows.close_attempt(connection, claim.job_id, claim.lease, "succeeded")
+        self._announce(job)
+        return True
+
+    def fail(self, claim: Claim, error: ServiceError) -> bool:
+        """End the job with an error of the caller; False where the lease was lost."""
+        with self._database.transaction() as connection:
+            if not rows.lock_claim(connection, claim):
+                return False
+            job = self._fail(connection, claim.job_id, claim.lease, error, "failed")
+        self._announce(job)
+        return True
+
+    def retry(self, claim: Claim) -> bool:
+        """Queue the job again after a pause, or end it where the pauses are used up; False where the lease was lost."""
+        with self._database.transaction() as connection:
+            if not rows.lock_claim(connection, claim):
+                return False
+            if claim.attempt <= len(RETRY_PAUSES):
+                rows.requeue(connection, claim.job_id, pause=RETRY_PAUSES[claim.attempt - 1], crashed=False)
+                rows.close_attempt(connection, claim.job_id, claim.lease, "retried")
+                return True
+            job = self._fail(connection, claim.job_id, claim.lease, InternalServerError(), "failed")
+        self._announce(job)
+        return True
+
+    def rescue(self) -> int:
+        """Take jobs from workers that died or hang; a job that killed too many workers fails. Gives how many."""
+        ended: list[Job | None] = []
+        with self._database.transaction() as connection:
+            stale = rows.lock_stale(connection, lease=LEASE, limit=_SWEEP_LIMIT)
+            for row in stale:
+                outcome = "crashed" if row.silent else "timed-out"
+                if row.crashes + 1 >= MAX_CRASHES:
+                    ended.append(self._fail(connection, str(row.job_id), row.lease, InternalServerError(), outcome))
+                else:
+                    rows.requeue(connection, str(row.job_id), pause=timedelta(), crashed=True)
+                    rows.close_attempt(connection, str(row.job_id), row.lease, outcome)
+        for job in ended:
+            self._announce(job)
+        return len(stale)
+
+    def expire(self) -> int:
+        """End jobs that no worker started before their deadline; give how many."""
+        error = ServiceUnavailable("No worker started the job before its deadline.")
+        with self._database.transaction() as connection:
+            overdue = rows.lock_overdue(connection, limit=_SWEEP_LIMIT)
+            ended = [self._close(connection, job_id, Status.QUEUED, Status.EXPIRED, error=error) for job_id in overdue]
+        for job in ended:
+            self._announce(job)
+        return len(overdue)
+
+    def _fail(self, connection: Connection, job_id: str, lease: int, error: ServiceError, outcome: str) -> Job | None:
+        job = self._close(connection, job_id, Status.IN_PROGRESS, Status.FAILED, error=error)
+        rows.close_attempt(connection, job_id, lease, outcome, _error_document(error))
+        return job
+
+    def _close(
+        self,
+        connection: Connection,
+        job_id: str,
+        leaving: Status,
+        status: Status,
+        *,
+        result: dict[str, Any] | None = None,
+        error: ServiceError | None = None,
+    ) -> Job | None:
+        job = rows.close(
+            connection,
+            job_id,
+            leaving=leaving,
+            status=status,
+            result=result,
+            error=None if error is None else _error_document(error),
+            keep=self._keep,
+            # An error of ours must not be frozen under a caller's key: the next try may succeed.
+            forget_key=error is not None and error.retryable,
+        )
+        if job is not None and job.webhook_url is not None:
+            deliveries.insert(connection, _event(job), job.webhook_url)
+        return job
+
+    def _announce(self, job: Job | None) -> None:
+        if job is not None and job.webhook_url is not None:
+            self._doorbell.ring(Lane.WEBHOOKS)
+
+
+def _error_document(error: ServiceError) -> dict[str, Any]:
+    return {"Code": error.code, "Message": error.message, "Retryable": error.retryable}
+
+
+def _event(job: Job) -> dict[str, Any]:
+    shown = document(job)
+    message = {"type": event_type(job.status), "timestamp": shown["FinishedAt"], "data": shown}
+    body = json.dumps(message, separators=(",", ":")).encode()
+    if len(body) > webhooks.MAX_BODY_BYTES:  # by reference: the receiver fetches the result from Links.Self
+        message["data"] = {name: value for name, value in shown.items() if name != "Result"}
+        body = json.dumps(message, separators=(",", ":")).encode()
+    return {
+        "event_id": f"evt_{uuid.uuid4().hex}",
+        "account_id": job.account_id,
+        "job_id": uuid.UUID(job.job_id),
+        "type": message["type"],
+        "body": body,
+    }

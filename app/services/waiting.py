@@ -1,0 +1,49 @@
+"""Wait for a job to end, for a bounded number of callers at once.
+
+A waiting request holds a thread of the web server, so their number has a cap; above it a caller is told at once.
+"""
+
+import threading
+import time
+
+from app.db.notifications import JobListener
+from app.db.session import Database
+from app.domain.jobs import Job
+from app.services import jobs
+
+#: A waiter looks for itself this often, in case the notification was missed while Postgres restarted.
+_LOOK_SECONDS = 5.0
+
+
+class TooManyWaiters(Exception):
+    """The cap on waiting requests is reached."""
+
+
+class Waiting:
+    """The waiting room of one web process."""
+
+    def __init__(self, database: Database, listener: JobListener, *, max_waiters: int) -> None:
+        self._database = database
+        self._listener = listener
+        self._seats = threading.BoundedSemaphore(max_waiters)
+
+    def wait(self, job: Job, seconds: float) -> Job:
+        """Give the job as soon as it is done, or as it stands after some seconds; raises TooManyWaiters."""
+        if job.done or seconds <= 0:
+            return job
+        if not self._seats.acquire(blocking=False):
+            raise TooManyWaiters
+        try:
+            return self._wait(job, time.monotonic() + seconds)
+        finally:
+            self._seats.release()
+
+    def _wait(self, job: Job, deadline: float) -> Job:
+        with self._listener.waiter(job.job_id) as ended:
+            while True:
+                ended.clear()
+                job = jobs.get(self._database, job.account_id, job.job_id)
+                left = deadline - time.monotonic()
+                if job.done or left <= 0:
+                    return job
+                ended.wait(min(left, _LOOK_SECONDS))

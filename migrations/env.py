@@ -1,0 +1,38 @@
+"""Run the migrations against REKOLLECT_DATABASE_URL, or against the connection that a caller hands in.
+
+The timeouts keep a migration from waiting for a lock while every query queues up behind it; the advisory lock keeps two
+processes that start together from migrating twice.
+"""
+
+import sqlalchemy as sa
+from alembic import context
+
+from app.config import Settings
+from app.db.schema import metadata
+from app.db.session import sqlalchemy_url
+
+_MIGRATION_LOCK = 7_231_001  # any fixed number; nothing else takes it
+
+
+def _run(connection: sa.Connection) -> None:
+    context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)
+    with context.begin_transaction():
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+        connection.execute(sa.text("SET LOCAL lock_timeout = '10s'"))
+        context.run_migrations()
+
+
+def _main() -> None:
+    given = context.config.attributes.get("connection")
+    if given is not None:
+        _run(given)
+        return
+    settings = Settings.from_environment()
+    settings.require("database_url")
+    engine = sa.create_engine(sqlalchemy_url(settings.database_url), poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        _run(connection)
+        connection.commit()
+
+
+_main()

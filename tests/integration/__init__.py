@@ -1,0 +1,1 @@
+"""Our parts against real servers."""

@@ -1,0 +1,1 @@
+"""No I/O: rules, geometry, signatures."""

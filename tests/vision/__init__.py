@@ -1,0 +1,1 @@
+"""The real networks on real pictures."""

@@ -1,0 +1,1 @@
+"""What does the work: Celery processes that fetch, look, search and send."""

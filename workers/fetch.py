@@ -1,0 +1,106 @@
+"""From an image reference to the image's bytes: a blob of the job, an S3 object, or a URL.
+
+Whatever goes wrong is told in Rekognition's words; the true cause goes to the log. An S3 failure has one text for all
+causes, so that a caller cannot ask which keys exist in a bucket that is not his.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from app.config import Settings
+from app.domain.addresses import Refused
+from app.domain.images import MAX_FETCHED_BYTES, ImageReference, InlineImage, S3Image, UrlImage
+from app.errors import ImageTooLarge, InvalidImageUrl, InvalidS3Object
+from workers.outbound import Dialer, Unreachable
+
+URL_DEADLINE_SECONDS = 15.0
+
+log = logging.getLogger(__name__)
+
+
+class S3Client(Protocol):
+    """What is used of boto3's S3 client; threads may share one."""
+
+    def get_object(self, **request: Any) -> dict[str, Any]:
+        """Open an object."""
+
+
+class Fetcher:
+    """Reads images for all jobs of a worker. Threads may share one."""
+
+    def __init__(self, dialer: Dialer, s3_client: S3Client) -> None:
+        self._dialer = dialer
+        self._s3_client = s3_client
+
+    def fetch(self, reference: ImageReference, *, read_blob: Callable[[str], bytes]) -> bytes:
+        """Give the bytes; raise InvalidS3Object, InvalidImageUrl or ImageTooLarge."""
+        match reference:
+            case InlineImage(blob=name):
+                return read_blob(name)
+            case S3Image():
+                return self._from_s3(reference)
+            case UrlImage(url=url):
+                return self._from_url(url)
+
+    def _from_s3(self, reference: S3Image) -> bytes:
+        version = {} if reference.version is None else {"VersionId": reference.version}
+        try:
+            answer = self._s3_client.get_object(Bucket=reference.bucket, Key=reference.name, **version)
+            with answer["Body"] as body:
+                content: bytes = body.read(MAX_FETCHED_BYTES + 1)
+        except (ClientError, BotoCoreError, UnicodeError) as error:
+            # UnicodeError: JSON can spell a key that UTF-8 cannot.
+            log.warning(
+                "s3_fetch_failed", extra={"bucket": reference.bucket, "key": reference.name, "cause": _cause(error)}
+            )
+            raise InvalidS3Object from error
+        if len(content) > MAX_FETCHED_BYTES:
+            raise ImageTooLarge
+        return content
+
+    def _from_url(self, url: str) -> bytes:
+        try:
+            answer = self._dialer.get(url, limit_bytes=MAX_FETCHED_BYTES, deadline_seconds=URL_DEADLINE_SECONDS)
+        except (Refused, Unreachable) as error:
+            # Not the URL: it may be signed.
+            log.warning("url_fetch_failed", extra={"cause": _cause(error.__cause__ or error)})
+            raise InvalidImageUrl(f"Unable to get the image: {error}.") from error
+        if answer.status != 200:
+            raise InvalidImageUrl(f"Unable to get the image: the server answered {answer.status}.")
+        if answer.truncated:
+            raise ImageTooLarge
+        return answer.body
+
+
+def make_s3_client(settings: Settings) -> S3Client:
+    """Make the client for S3Object images; without a key of its own it looks along boto3's usual chain."""
+    config = Config(
+        connect_timeout=3,
+        read_timeout=10,
+        retries={"total_max_attempts": 2, "mode": "standard"},
+        # A bucket's own host name exists at AWS only.
+        s3={"addressing_style": "path" if settings.s3_endpoint_url else "auto"},
+        # Other makers' servers do not know AWS's newer checksums.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    client: S3Client = boto3.session.Session().client(
+        "s3",
+        endpoint_url=settings.s3_endpoint_url or None,
+        region_name=settings.s3_region,
+        aws_access_key_id=settings.s3_access_key_id or None,
+        aws_secret_access_key=settings.s3_secret_access_key or None,
+        config=config,
+    )
+    return client
+
+
+def _cause(error: BaseException) -> str:
+    """Name an error for the log; an S3 error's code, but no text, which may hold what was signed."""
+    code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
+    return f"{type(error).__name__} {code}".strip()

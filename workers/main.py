@@ -1,0 +1,42 @@
+"""The Celery application of the worker, the courier and beat: `celery -A workers.main`.
+
+The process edge: settings are read here, logs are set up, and a worker loads its models before it takes the first bell.
+"""
+
+import logging
+import time
+from typing import Any
+
+from celery.signals import setup_logging, worker_init, worker_ready
+
+from app import logs
+from app.broker import create_celery
+from app.config import Settings
+from workers import tasks  # noqa: F401 - registers the tasks
+from workers.runtime import current, open_runtime
+
+log = logging.getLogger(__name__)
+
+settings = Settings.from_environment()
+settings.require("database_url", "redis_url", "secret_key")
+celery = create_celery(settings.redis_url)
+open_runtime(settings, celery)
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]  # Celery ships no types
+def _configure_logs(**_: Any) -> None:
+    logs.configure(settings.log_level)
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+def _load_models(sender: Any, **_: Any) -> None:
+    # Before the first bell: a missing or damaged model stops the worker with its message, and no job waits for loading.
+    if sender.hostname.startswith("worker@"):
+        began = time.monotonic()
+        current().load_models()
+        log.info("models_loaded", extra={"milliseconds": round((time.monotonic() - began) * 1000)})
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _ready(**_: Any) -> None:
+    log.info("worker_ready", extra={"worker": current().worker})

@@ -1,0 +1,98 @@
+"""What one worker process holds open: settings, connections, models, the dialer. Opened once, after the process started.
+
+Threads share all of it: onnxruntime's sessions are thread-safe, the pool hands each thread its own connection.
+"""
+
+import logging
+import os
+import socket
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+
+from celery import Celery
+
+from app.broker import Doorbell
+from app.config import Settings
+from app.db.session import Database
+from app.domain.addresses import parse_networks
+from app.domain.face_models import NEWEST
+from app.encryption import Cipher
+from app.services.outcomes import Outcomes
+from workers.fetch import Fetcher, make_s3_client
+from workers.heartbeat import Heartbeat
+from workers.outbound import Dialer
+from workers.vision.engine import FaceEngine
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Runtime:
+    """The open resources of a process; the heavy ones are opened at first use, so that a courier loads no model."""
+
+    settings: Settings
+    celery: Celery
+
+    @cached_property
+    def worker(self) -> str:
+        """Name of this process in attempt rows."""
+        return f"{socket.gethostname()}/{os.getpid()}"
+
+    @cached_property
+    def database(self) -> Database:
+        """Connections to Postgres, enough for every thread, the heartbeat and the sweeper."""
+        return Database(self.settings.database_url, pool_size=self.settings.worker_threads + 4)
+
+    @cached_property
+    def doorbell(self) -> Doorbell:
+        """Bells for the lanes."""
+        return Doorbell(self.celery)
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        """Ends jobs."""
+        keep = timedelta(days=self.settings.job_retention_days)
+        return Outcomes(self.database, self.doorbell, keep=keep)
+
+    @cached_property
+    def heartbeat(self) -> Heartbeat:
+        """Renews the leases of the jobs that run here."""
+        return Heartbeat(self.database)
+
+    @cached_property
+    def engine(self) -> FaceEngine:
+        """The models of the newest face model version."""
+        return FaceEngine.load(self.settings, NEWEST)
+
+    def load_models(self) -> None:
+        """Open the models now rather than with the first job."""
+        log.debug("models_open", extra={"engine": type(self.engine).__name__})
+
+    @cached_property
+    def dialer(self) -> Dialer:
+        """The one way to an address that a caller chose."""
+        return Dialer(parse_networks(self.settings.dial_allow))
+
+    @cached_property
+    def fetcher(self) -> Fetcher:
+        """Reads images, wherever they are."""
+        return Fetcher(self.dialer, make_s3_client(self.settings))
+
+    @cached_property
+    def cipher(self) -> Cipher:
+        """Opens the webhook secrets."""
+        return Cipher(self.settings.secret_key)
+
+
+_current: list[Runtime] = []
+
+
+def open_runtime(settings: Settings, celery: Celery) -> None:
+    """Make the runtime of this process; nothing is opened yet."""
+    _current[:] = [Runtime(settings, celery)]
+
+
+def current() -> Runtime:
+    """Give the runtime of this process."""
+    return _current[0]

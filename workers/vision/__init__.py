@@ -1,0 +1,1 @@
+"""Pixels to faces; the only importer of cv2 and onnxruntime."""

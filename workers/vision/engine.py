@@ -1,0 +1,97 @@
+"""FaceEngine.analyze: an image's bytes to its faces. The one door into vision.
+
+An engine holds no state but its networks, so one is shared by all threads of a process. Detection looks at a small
+picture; crops are cut from it too, as long as its faces have at least about as many pixels as a crop, and otherwise
+from the full one.
+"""
+
+import cv2
+import numpy as np
+
+from app.config import Settings
+from app.domain.face_models import FaceModelVersion
+from app.domain.faces import MAX_FACES_PER_IMAGE, BoundingBox, DetectedFace, Landmarks, Measures
+from workers.vision import quality
+from workers.vision.alignment import align
+from workers.vision.arrays import Floats, Pixels
+from workers.vision.decode import Picture, open_picture
+from workers.vision.detector import LONG_SIDE, Detections, Detector
+from workers.vision.embedder import Embedder
+from workers.vision.models import open_models
+
+ENOUGH_PIXELS = 100  # box width that fills a 112 pixel crop; narrower faces are cut from the full picture
+
+
+class FaceEngine:
+    """Finds, measures and embeds the faces of images with one face model version."""
+
+    def __init__(self, detector: Detector, embedder: Embedder) -> None:
+        self._detector = detector
+        self._embedder = embedder
+
+    @classmethod
+    def load(cls, settings: Settings, version: FaceModelVersion) -> "FaceEngine":
+        """Open the networks of a version; raise AssetError or ModelError if that is impossible."""
+        # OpenCV would start a thread per core inside every call; jobs already run side by side, one per core.
+        cv2.setNumThreads(1)
+        models = open_models(settings, version)
+        return cls(Detector(models.detector), Embedder(models.embedder))
+
+    def analyze(self, image: bytes) -> list[DetectedFace]:
+        """List the faces, largest first, at most a hundred; raise what `decode.open_picture` raises."""
+        picture = open_picture(image)
+        pixels = picture.decode(picture.reduction(LONG_SIDE))
+        found = _largest(self._detector.detect(pixels))
+        if len(found) == 0:
+            return []
+        pixels, found = _with_enough_pixels(picture, pixels, found)
+        crops = align(pixels, found.points)
+        embeddings, norms = self._embedder.embed(crops)
+        source_scale = max(picture.header.width, picture.header.height) / max(pixels.shape[:2])
+        return [
+            _face(found.at([index]), crops[index], embeddings[index], float(norms[index]), pixels.shape, source_scale)
+            for index in range(len(found))
+        ]
+
+
+def _largest(found: Detections) -> Detections:
+    """Order by area, largest first, and leave out what is beyond the limit."""
+    areas = found.boxes[:, 2] * found.boxes[:, 3]
+    return found.at(np.argsort(-areas, kind="stable")[:MAX_FACES_PER_IMAGE])
+
+
+def _with_enough_pixels(picture: Picture, pixels: Pixels, found: Detections) -> tuple[Pixels, Detections]:
+    """Go back to the full picture if the reduced one shows a face too small to fill its crop."""
+    height, width = pixels.shape[:2]
+    full_size = max(picture.header.width, picture.header.height)
+    if max(width, height) == full_size or found.boxes[:, 2].min() >= ENOUGH_PIXELS:
+        return pixels, found
+    full = picture.decode()
+    return full, found.scaled(full.shape[1] / width, full.shape[0] / height)
+
+
+def _face(
+    found: Detections, crop: Pixels, embedding: Floats, norm: float, shape: tuple[int, ...], source_scale: float
+) -> DetectedFace:
+    """Put one face together; `source_scale` is how many pixels of the source one pixel of the picture stands for."""
+    height, width = shape[:2]
+    left, top, box_width, box_height = (float(value) for value in found.boxes[0])
+    score = float(found.scores[0])
+    luma, normalised = quality.luma_and_sharpness(crop)
+    points = [(float(x) / width, float(y) / height) for x, y in found.points[0]]
+    return DetectedFace(
+        box=BoundingBox(left / width, top / height, box_width / width, box_height / height),
+        confidence=quality.confidence(score),
+        landmarks=Landmarks(*points),
+        pose=quality.pose(found.points[0]),
+        measures=Measures(
+            brightness=quality.brightness(luma),
+            sharpness=quality.sharpness(normalised),
+            luma=luma,
+            normalised_sharpness=normalised,
+            width_pixels=box_width * source_scale,
+            detector_score=score,
+            embedding_norm=norm,
+        ),
+        embedding=embedding.astype("<f4").tobytes(),
+    )
