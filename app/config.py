@@ -13,6 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from app.domain.addresses import IPNetwork, parse_networks
+
 PREFIX = "REKOLLECT_"
 
 
@@ -44,6 +46,10 @@ def _positive(value: str) -> int:
 
 def _words(value: str) -> tuple[str, ...]:
     return tuple(word for word in value.replace(",", " ").split() if word)
+
+
+def _networks(value: str) -> tuple[IPNetwork, ...]:
+    return parse_networks(_words(value))
 
 
 def _secret_key(value: str) -> bytes:
@@ -107,8 +113,8 @@ class Settings:
     s3_region: str = _setting(_text, "region of the S3 endpoint", "us-east-1")
     s3_access_key_id: str = _setting(_text, "access key for S3; unset: the usual AWS credential chain", "")
     s3_secret_access_key: str = _setting(_text, "secret of that key", "")
-    dial_allow: tuple[str, ...] = _setting(
-        _words,
+    dial_allow: tuple[IPNetwork, ...] = _setting(
+        _networks,
         "addresses or networks that image URLs and webhooks may reach although they are not public (127.0.0.0/8 for tests)",
         (),
     )

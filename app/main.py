@@ -1,12 +1,13 @@
 """Build the web process from Settings: `app.main:create_app()`."""
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.routing import PathConverter
 
 from app import logs
-from app.api import jobs, probes, rekognition
+from app.api import jobs, probes, problems, rekognition
 from app.api.context import Context, install
-from app.api.errors import problem
+from app.api.errors import aws_answer, internal, problem
 from app.broker import Doorbell, create_celery
 from app.config import Settings
 from app.db.notifications import JobListener
@@ -17,6 +18,15 @@ from app.services.waiting import Waiting
 
 #: Two images of 5 MB in base64 (CompareFaces) and the JSON around them.
 _MAX_BODY_BYTES = 16 * 1024 * 1024
+
+#: So much of a body that is too large is read and dropped, because many clients see an answer only after they sent all.
+_MAX_DROPPED_BYTES = 64 * 1024 * 1024
+
+
+class _Prefix(PathConverter):
+    """The path that a proxy puts in front of the AWS wire; what is under /v1 is our own API's."""
+
+    regex = "(?!v1(?:/|$))[^/].*?"
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -36,17 +46,36 @@ def create_app(settings: Settings | None = None) -> Flask:
         cipher=Cipher(settings.secret_key),
     )
     install(app.extensions, shared)
-    for module in (probes, jobs, rekognition):
+    app.url_map.converters["prefix"] = _Prefix
+    for module in (probes, problems, jobs, rekognition):
         app.register_blueprint(module.blueprint)
     app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unexpected)
     return app
 
 
 def _http_error(error: HTTPException) -> Response:
     """Answer what no handler saw: an unknown path or method, or a body that is too large."""
     status = error.code or 500
-    if status == 413 and not request.path.startswith("/v1"):
-        return Response(status=413)  # as AWS's front end: no body
+    if status == 413:
+        _drop_body()
+        if request.blueprint == rekognition.blueprint.name:
+            return Response(status=413)  # as AWS's front end: no body
     refused = ServiceError(error.description)
     refused.code = error.name.replace(" ", "")
-    return problem(refused, status)
+    answer = problem(refused, status)
+    if isinstance(error, MethodNotAllowed):
+        answer.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+    return answer
+
+
+def _drop_body() -> None:
+    stream, left = request.environ["wsgi.input"], _MAX_DROPPED_BYTES
+    while left > 0 and (piece := stream.read(65536)):
+        left -= len(piece)
+
+
+def _unexpected(error: Exception) -> Response:
+    """Answer what should not happen; this is the edge of the process, and a caller never sees a traceback."""
+    answer = aws_answer if request.blueprint == rekognition.blueprint.name else problem
+    return answer(internal(error))

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import socket
 import time
 import urllib.error
@@ -36,7 +37,10 @@ class Answer:
 class LiveStack:
     """A stack in a folder, with clients for both ways in."""
 
-    def __init__(self, folder: Path, *, s3: S3Server | None = None, workers: int = 1, **settings: str) -> None:
+    def __init__(
+        self, folder: Path, *, s3: S3Server | None = None, workers: int = 1, durable: bool = False, **settings: str
+    ) -> None:
+        self.lines: list[str] = []
         variables = {"REKOLLECT_DIAL_ALLOW": "127.0.0.0/8", **settings}
         if s3 is not None:
             variables |= {
@@ -52,8 +56,8 @@ class LiveStack:
             folder / "data",
             port=free_port(),
             workers=workers,
-            report=lambda line: None,
-            durable=False,
+            report=self.lines.append,
+            durable=durable,
         )
 
     def __enter__(self) -> "LiveStack":
@@ -67,6 +71,12 @@ class LiveStack:
     @property
     def url(self) -> str:
         return self.stack.url
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The newest process id of each process, as the stack reported it."""
+        found = (re.match(r"(\S+) +pid (\d+)", line) for line in self.lines)
+        return {match[1]: int(match[2]) for match in found if match}
 
     @property
     def key(self) -> NewKey:

@@ -1,6 +1,7 @@
 """A real server whose behaviour is a function: for answers that no well-kept server gives."""
 
 import contextlib
+import itertools
 import re
 import socket
 import ssl
@@ -9,6 +10,9 @@ import time
 from collections.abc import Callable
 
 Script = Callable[[socket.socket], object]
+
+#: A server that waits for the client to lose patience gives up itself after this, so that a mistake fails and does not hang.
+PATIENCE_SECONDS = 5
 
 
 class ScriptedServer:
@@ -105,19 +109,22 @@ def raw(content: bytes) -> Script:
 
 
 def drip(first: bytes, endless: bytes, pause: float = 0.1) -> Script:
-    """Make a script that never ends: some bytes at once, then one after the other."""
+    """Make a script that goes on beyond every deadline of a test: some bytes at once, then one after the other."""
 
     def script(sock: socket.socket) -> None:
         sock.sendall(first)
-        while True:
-            for place in range(len(endless)):
-                sock.sendall(endless[place : place + 1])
-                time.sleep(pause)
+        end = time.monotonic() + PATIENCE_SECONDS
+        for place in itertools.count():
+            sock.sendall(endless[place % len(endless) :][:1])
+            time.sleep(pause)
+            if time.monotonic() > end:
+                return
 
     return script
 
 
 def hang(sock: socket.socket) -> None:
     """Say nothing until the other side goes."""
+    sock.settimeout(PATIENCE_SECONDS)
     while sock.recv(65536):
         pass

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 
 from app.db.session import Database
 from app.domain.jobs import HEARTBEAT, Claim
-from app.errors import ServiceError
 from app.services import jobs
 
 log = logging.getLogger(__name__)
@@ -50,5 +49,5 @@ class Heartbeat:
                 continue
             try:
                 jobs.renew(self._database, claims)
-            except ServiceError as error:  # Postgres is away; the next beat tries again
-                log.warning("heartbeat_failed", extra={"reason": type(error).__name__})
+            except Exception as error:  # whatever it was: a thread that ends here would lose every job of this process
+                log.warning("heartbeat_failed", exc_info=error)

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 settings = Settings.from_environment()
 settings.require("database_url", "redis_url", "secret_key")
 celery = create_celery(settings.redis_url)
+celery.conf.worker_pool = "workers.pool:ThreadPool"
 open_runtime(settings, celery)
 
 

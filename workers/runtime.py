@@ -15,7 +15,6 @@ from celery import Celery
 from app.broker import Doorbell
 from app.config import Settings
 from app.db.session import Database
-from app.domain.addresses import parse_networks
 from app.domain.face_models import NEWEST
 from app.encryption import Cipher
 from app.services.outcomes import Outcomes
@@ -72,7 +71,7 @@ class Runtime:
     @cached_property
     def dialer(self) -> Dialer:
         """The one way to an address that a caller chose."""
-        return Dialer(parse_networks(self.settings.dial_allow))
+        return Dialer(self.settings.dial_allow)
 
     @cached_property
     def fetcher(self) -> Fetcher:

@@ -3,18 +3,22 @@
 import logging
 import random
 import time
+from collections.abc import Callable
 
 from celery import shared_task
 
 from app import broker, service_model
-from app.domain.jobs import Claim
-from app.errors import ServiceError
+from app.domain.jobs import LEASE, Claim
+from app.errors import ServiceError, ServiceUnavailable
 from app.services import jobs
+from app.services.outcomes import Complete
 from workers import courier
 from workers.jobs import index_faces, search_faces
 from workers.runtime import Runtime, current
 
 log = logging.getLogger(__name__)
+
+_PAUSE_SECONDS = 1.0
 
 _KINDS = {"IndexFaces": index_faces.run, "SearchFacesByImage": search_faces.run}
 
@@ -23,12 +27,16 @@ _KINDS = {"IndexFaces": index_faces.run, "SearchFacesByImage": search_faces.run}
 def run_next(lane: str) -> None:
     """Claim the next job of a lane, run it, and end it."""
     runtime = current()
-    claim = jobs.claim(runtime.database, lane, worker=runtime.worker, run_timeout=runtime.settings.run_timeout)
-    if claim is None:
+    try:
+        claim = jobs.claim(runtime.database, lane, worker=runtime.worker, run_timeout=runtime.settings.run_timeout)
+        if claim is None:
+            return
+        began = time.monotonic()
+        with runtime.heartbeat.hold(claim):
+            outcome = _run(claim, runtime)
+    except ServiceUnavailable:  # Postgres stayed away; the sweeper takes the job up when it is back
+        log.warning("postgres_unavailable", extra={"task": broker.RUN_NEXT})
         return
-    began = time.monotonic()
-    with runtime.heartbeat.hold(claim):
-        outcome = _run(claim, runtime)
     milliseconds = round((time.monotonic() - began) * 1000)
     fields = {"job_id": claim.job_id, "operation": claim.operation, "attempt": claim.attempt}
     log.info("job_finished", extra={**fields, "outcome": outcome, "milliseconds": milliseconds})
@@ -36,21 +44,35 @@ def run_next(lane: str) -> None:
 
 def _run(claim: Claim, runtime: Runtime) -> str:
     """Run a claimed job. Faults of the caller end it; anything unexpected is logged and tried again a few times."""
+    outcomes = runtime.outcomes
     try:
         complete = _KINDS[claim.operation](claim, runtime)
-        held = runtime.outcomes.succeed(
-            claim, lambda connection: service_model.shape_output(claim.operation, complete(connection))
-        )
-        outcome = "succeeded"
+        shaped = _shaped(claim.operation, complete)
+        return _end(lambda: outcomes.succeed(claim, shaped), "succeeded")
     except ServiceError as error:
-        if error.retryable:
-            held, outcome = runtime.outcomes.retry(claim), "retried"
-        else:
-            held, outcome = runtime.outcomes.fail(claim, error), error.code
-    except Exception as error:
+        if not error.retryable:
+            code, fault = error.code, error
+            return _end(lambda: outcomes.fail(claim, fault), code)
+        log.warning("job_interrupted", extra={"job_id": claim.job_id, "code": error.code})
+    except Exception as error:  # the edge of the process: the job must end, the worker must live
         log.error("job_crashed", exc_info=error, extra={"job_id": claim.job_id})
-        held, outcome = runtime.outcomes.retry(claim), "retried"
-    return outcome if held else "lease-lost"
+    return _end(lambda: outcomes.retry(claim), "retried")
+
+
+def _shaped(operation: str, complete: Complete) -> Complete:
+    return lambda connection: service_model.shape_output(operation, complete(connection))
+
+
+def _end(ending: Callable[[], bool], outcome: str) -> str:
+    """Write the ending of a job; while Postgres is away the work is kept for as long as the lease can last."""
+    deadline = time.monotonic() + LEASE.total_seconds()
+    while True:
+        try:
+            return outcome if ending() else "lease-lost"
+        except ServiceUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE_SECONDS)
 
 
 @shared_task(name=broker.DELIVER_NEXT)  # type: ignore[untyped-decorator]

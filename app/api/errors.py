@@ -1,16 +1,20 @@
 """Failures as answers: AWS's envelope on POST /, RFC 9457 problems under /v1. The only place that knows HTTP statuses."""
 
+import json
 import logging
 import uuid
 from typing import Any
 
-from flask import Response, g, json
+from flask import Response, g
 
 from app.errors import FrontEndError, InternalServerError, ServiceError, ServiceUnavailable
 
 log = logging.getLogger(__name__)
 
 AWS_JSON = "application/x-amz-json-1.1"
+
+#: Where the problem types are told; `type` of every problem points into this page.
+PROBLEMS_PATH = "/docs/problems"
 
 _PROBLEM_STATUS = {
     "MissingAuthenticationTokenException": 401,
@@ -70,9 +74,9 @@ def _aws_status(error: ServiceError) -> int:
 
 def problem(error: ServiceError, status: int | None = None) -> Response:
     """Render an error as problem+json; `code` is the AWS name, which also gives the status where none is given."""
-    status = status or _problem_status(error)
+    status = status or problem_status(error)
     body = {
-        "type": f"/docs/problems#{error.code}",
+        "type": f"{PROBLEMS_PATH}#{error.code}",
         "title": error.code,
         "status": status,
         "detail": error.message,
@@ -89,7 +93,8 @@ def problem(error: ServiceError, status: int | None = None) -> Response:
     return answer
 
 
-def _problem_status(error: ServiceError) -> int:
+def problem_status(error: ServiceError) -> int:
+    """Give the HTTP status of an error under /v1."""
     if error.code == "ThrottlingException":
         return 503 if error.message == ServiceUnavailable.default_message else 429
     return _PROBLEM_STATUS.get(error.code, 400)

@@ -10,11 +10,12 @@ from flask import Blueprint, Response, request
 from app import service_model
 from app.api import auth
 from app.api.context import Context, context
-from app.api.errors import internal, problem, request_id
-from app.domain.addresses import Refused, parse_networks, parse_target
+from app.api.errors import problem, request_id
+from app.domain.addresses import Refused, parse_target
 from app.domain.images import IMAGE_MEMBERS, check_one_source
 from app.domain.jobs import Job, document
 from app.errors import InvalidImageUrl, InvalidParameter, SerializationError, ServiceError, ValidationError
+from app.service_model.reading import UNSTORABLE
 from app.services import jobs, operations
 from app.services.jobs import Submission
 from app.services.waiting import TooManyWaiters
@@ -24,6 +25,7 @@ blueprint = Blueprint("jobs", __name__, url_prefix="/v1/jobs")
 _MEMBERS = frozenset({"Operation", "Input", "Webhook", "ClientRequestToken", "Metadata"})
 _LONGEST_WAIT_SECONDS = 30
 _TOKEN = re.compile(r"[a-zA-Z0-9-_.:]{1,255}")
+_SECONDS = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,6 @@ class _Body:
 @blueprint.errorhandler(ServiceError)
 def _service_error(error: ServiceError) -> Response:
     return problem(error)
-
-
-@blueprint.errorhandler(Exception)
-def _unexpected(error: Exception) -> Response:
-    return problem(internal(error))
 
 
 @blueprint.post("")
@@ -126,7 +123,7 @@ def _read(members: dict[str, Any], shared: Context) -> _Body:
     if unknown:
         raise ValidationError(f"Unknown member {unknown[0]}; known are {', '.join(sorted(_MEMBERS))}.")
     operation = members.get("Operation")
-    if operation not in operations.IMAGE:
+    if not isinstance(operation, str) or operation not in operations.IMAGE:
         raise ValidationError(f"Operation must be one of {', '.join(sorted(operations.IMAGE))}.")
     input_ = service_model.check_input(operation, members.get("Input", {}), extensions=True)
     for member in IMAGE_MEMBERS:
@@ -145,7 +142,7 @@ def _read(members: dict[str, Any], shared: Context) -> _Body:
 def _check_image_url(url: str | None, shared: Context) -> None:
     if url is not None:
         try:
-            parse_target(url, parse_networks(shared.settings.dial_allow))
+            parse_target(url, shared.settings.dial_allow)
         except Refused as error:
             raise InvalidImageUrl(str(error)) from error
 
@@ -156,7 +153,7 @@ def _webhook_url(webhook: object, shared: Context) -> str | None:
     if not isinstance(webhook, dict) or set(webhook) != {"Url"} or not isinstance(webhook["Url"], str):
         raise ValidationError('Webhook must be {"Url": "https://..."}.')
     try:
-        parse_target(webhook["Url"], parse_networks(shared.settings.dial_allow))
+        parse_target(webhook["Url"], shared.settings.dial_allow)
     except Refused as error:
         raise InvalidParameter(f"Webhook.Url: {error}") from error
     return str(webhook["Url"])
@@ -165,20 +162,27 @@ def _webhook_url(webhook: object, shared: Context) -> str | None:
 def _caller_metadata(value: object) -> dict[str, str] | None:
     if value is None:
         return None
-    fits = isinstance(value, dict) and len(value) <= 16
-    if not (fits and all(isinstance(v, str) and len(k) <= 64 and len(v) <= 512 for k, v in value.items())):  # type: ignore[attr-defined] # fits says that it is a dict
+    if (
+        not isinstance(value, dict)
+        or len(value) > 16
+        or not all(_fits(k, 64) and _fits(v, 512) for k, v in value.items())
+    ):
         raise ValidationError("Metadata must hold at most 16 texts of at most 512 characters, keys of at most 64.")
-    return dict(value)  # type: ignore[call-overload,no-any-return] # checked above
+    return dict(value)
+
+
+def _fits(value: object, longest: int) -> bool:
+    return isinstance(value, str) and len(value) <= longest and not UNSTORABLE.search(value)
 
 
 def _idempotency_key(token: object) -> str | None:
     # The header is a quoted string by the IETF draft; bare values are common.
     header = request.headers.get("Idempotency-Key", "").strip().strip('"')
     key = header or token
-    if not key:
+    if key is None:
         return None
     if not isinstance(key, str) or not _TOKEN.fullmatch(key):
-        raise ValidationError("Idempotency-Key must match [a-zA-Z0-9-_.:]{1,255}.")
+        raise ValidationError("Idempotency-Key and ClientRequestToken must match [a-zA-Z0-9-_.:]{1,255}.")
     return "v1:" + key
 
 
@@ -191,6 +195,6 @@ def _preferred_wait() -> int:
 
 
 def _seconds(value: str, what: str) -> int:
-    if not (value.isascii() and value.isdigit()):
+    if not _SECONDS.fullmatch(value):
         raise ValidationError(f"{what} must be a whole number of seconds.")
     return min(int(value), _LONGEST_WAIT_SECONDS)

@@ -1,10 +1,12 @@
 """Liveness and readiness: is the process up, and can it take work."""
 
-import sqlalchemy as sa
-from flask import Blueprint, Response, json
+import json
+
+from flask import Blueprint, Response
 
 from app.api.context import context
 from app.db.migrate import is_at_head
+from app.errors import ServiceUnavailable
 
 blueprint = Blueprint("probes", __name__)
 
@@ -20,8 +22,9 @@ def ready() -> Response:
     """Say whether jobs can be committed. Without Redis the answer is still yes: jobs are slower then, not lost."""
     shared = context()
     try:
-        migrated = is_at_head(shared.database.url)
-    except sa.exc.SQLAlchemyError:
+        with shared.database.transaction() as connection:
+            migrated = is_at_head(connection)
+    except ServiceUnavailable:
         return _answer({"status": "unavailable", "postgres": "unreachable"}, 503)
     if not migrated:
         return _answer({"status": "unavailable", "postgres": "migrations are missing"}, 503)

@@ -5,14 +5,15 @@ that SDKs retry, and the retry (same amz-sdk-invocation-id) joins the job that i
 """
 
 import hashlib
+import json
 from typing import Any
 
-from flask import Blueprint, Response, json, request
+from flask import Blueprint, Response, abort, request
 
 from app import service_model
 from app.api import auth
 from app.api.context import Context, context
-from app.api.errors import AWS_JSON, StoredError, aws_answer, internal, request_id
+from app.api.errors import AWS_JSON, StoredError, aws_answer, request_id
 from app.domain.caller import Caller
 from app.domain.images import IMAGE_MEMBERS, check_one_source
 from app.domain.jobs import Status
@@ -23,16 +24,31 @@ from app.services.waiting import TooManyWaiters
 blueprint = Blueprint("rekognition", __name__)
 
 
+#: What AWS tells a browser; it is the one answer of this wire in XML.
+_NO_OPERATION = (
+    "<AccessDeniedException>\n  <Message>Unable to determine service/operation name to be authorized</Message>\n"
+    "</AccessDeniedException>\n"
+)
+
+
+@blueprint.errorhandler(ServiceError)
+def _service_error(error: ServiceError) -> Response:
+    return aws_answer(error)
+
+
+@blueprint.get("/")
+def refuse_get() -> Response:
+    """Refuse what is no call, as AWS does."""
+    return Response(_NO_OPERATION, status=403, content_type="text/xml")
+
+
 @blueprint.post("/")
-@blueprint.post("/<path:prefix>/")
+@blueprint.post("/<prefix:prefix>")
 def call(prefix: str = "") -> Response:
     """Answer one call of an AWS client; a path prefix is the business of a proxy in front."""
-    try:
-        output = _call(context())
-    except ServiceError as error:
-        return aws_answer(error)
-    except Exception as error:  # noqa: BLE001 - the edge of the process: a caller never sees a traceback
-        return aws_answer(internal(error))
+    if prefix and "X-Amz-Target" not in request.headers:
+        abort(404)
+    output = _call(context())
     answer = Response(json.dumps(output), content_type=AWS_JSON)
     answer.headers["x-amzn-RequestId"] = request_id()
     return answer

@@ -20,6 +20,7 @@ from app.assets import verify_models
 from app.broker import Doorbell, create_celery
 from app.config import Settings, SettingsError
 from app.db import migrate
+from app.db.session import Database
 from app.local.account import unprivileged_account
 from app.local.binaries import missing_processor_flags, postgres_programs, valkey_program
 from app.local.errors import LocalError
@@ -172,7 +173,11 @@ def schema(around: Surroundings) -> Check:
         return Check("migrations", "ok", "`rekollect up` runs them")
     if database(around).status != "ok":
         return Check("migrations", "wrong", "cannot be told: see database")
-    if not migrate.is_at_head(url):
+    pool = Database(url, pool_size=1)
+    with pool.transaction() as connection:
+        migrated = migrate.is_at_head(connection)
+    pool.close()
+    if not migrated:
         return Check("migrations", "missing", "the database is not at the newest schema: run `rekollect migrate`")
     return Check("migrations", "ok", "the database is at the newest schema")
 

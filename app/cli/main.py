@@ -49,6 +49,8 @@ def main() -> int:
         status: int = arguments.run(arguments)
     except (SettingsError, AssetError, WrongSecretKey, LookupError) as error:
         print(f"rekollect: {error}", file=sys.stderr)
+        if "REKOLLECT_DATABASE_URL" in str(error):
+            print("With `rekollect up` running, read its settings first: . .rekollect/environment", file=sys.stderr)
         return 1
     except (ServiceError, sa.exc.SQLAlchemyError) as error:
         print(f"rekollect: the database does not answer as expected: {error.__cause__ or error}", file=sys.stderr)

@@ -97,7 +97,7 @@ def migrate(arguments: argparse.Namespace) -> int:
 
 
 def _celery_worker(name: str, lanes: str, threads: int) -> NoReturn:
-    command = [*_CELERY, "worker", "--queues", lanes, "--pool", "threads", "--concurrency", str(threads)]
+    command = [*_CELERY, "worker", "--queues", lanes, "--concurrency", str(threads)]
     # Gossip, mingle and heartbeats are talk between workers that Postgres makes needless.
     _become([*command, "--hostname", f"{name}@%h", "--without-gossip", "--without-mingle", "--without-heartbeat"])
 

@@ -45,16 +45,15 @@ def _job(row: Row | None) -> Job | None:
     return Job(**{**values, "job_id": str(values["job_id"]), "status": Status(values["status"])})
 
 
-def insert(connection: Connection, values: dict[str, Any], *, start_within: timedelta) -> str | None:
-    """Insert a queued job and give its id, or None where the account used the idempotency key before."""
+def insert(connection: Connection, values: dict[str, Any], *, start_within: timedelta) -> Job | None:
+    """Insert a queued job and give it, or None where the account used the idempotency key before."""
     statement = (
         postgresql.insert(jobs)
         .values(**values, start_deadline_at=_now + start_within, rung_at=_now)
         .on_conflict_do_nothing(constraint="uq_jobs_account_id_idempotency_key")
-        .returning(jobs.c.job_id)
+        .returning(*_JOB_COLUMNS)
     )
-    job_id = connection.execute(statement).scalar_one_or_none()
-    return None if job_id is None else str(job_id)
+    return _job(connection.execute(statement).one_or_none())
 
 
 def insert_blob(connection: Connection, job_id: str, name: str, content: bytes) -> None:
@@ -108,13 +107,21 @@ def claim(connection: Connection, lane: str, *, worker: str, run_timeout: timede
             heartbeat_at=_now,
             run_deadline_at=_now + run_timeout,
         )
-        .returning(jobs.c.job_id, jobs.c.lease, jobs.c.attempt, jobs.c.account_id, jobs.c.operation, jobs.c.input)
+        .returning(
+            jobs.c.job_id,
+            jobs.c.lease,
+            jobs.c.attempt,
+            jobs.c.crashes,
+            jobs.c.account_id,
+            jobs.c.operation,
+            jobs.c.input,
+        )
     )
     row = connection.execute(statement).one_or_none()
     if row is None:
         return None
     connection.execute(sa.insert(job_attempts).values(job_id=row.job_id, lease=row.lease, worker=worker))
-    return Claim(str(row.job_id), row.lease, row.attempt, row.account_id, row.operation, row.input)
+    return Claim(**{**row._mapping, "job_id": str(row.job_id)})
 
 
 def heartbeat(connection: Connection, claims: list[Claim]) -> None:

@@ -43,13 +43,9 @@ def _migrate(database_url: str, run: Callable[[Config], None]) -> None:
     engine.dispose()
 
 
-def is_at_head(database_url: str) -> bool:
-    """Tell whether the database has every migration of this code; raises OperationalError where it is unreachable."""
-    engine = _engine(database_url)
-    with engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-    engine.dispose()
-    return current == head()
+def is_at_head(connection: sa.Connection) -> bool:
+    """Tell whether the database has every migration of this code."""
+    return MigrationContext.configure(connection).get_current_revision() == head()
 
 
 @lru_cache(maxsize=1)

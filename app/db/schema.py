@@ -82,7 +82,7 @@ faces = sa.Table(
     sa.Column("confidence", sa.REAL, nullable=False),
     sa.Column("quality", sa.REAL, nullable=False),  # length of the raw embedding
     sa.Column("details", JSONB, nullable=False),  # landmarks, pose, measures
-    sa.Column("source", JSONB),  # S3 object or URL, for re-embedding; never inline bytes
+    sa.Column("source", JSONB(none_as_null=True)),  # S3 object or URL, for re-embedding; never inline bytes
     sa.Column("emb32", sa.LargeBinary, nullable=False),  # float32 little-endian, unit length
     sa.Column("change_seq", sa.BigInteger, nullable=False),
     _moment("created_at", now=True),
@@ -131,7 +131,7 @@ jobs = sa.Table(
     sa.Column("crashes", sa.Integer, nullable=False, server_default="0"),
     sa.Column("idempotency_key", sa.Text),
     sa.Column("request_hash", sa.LargeBinary, nullable=False),
-    sa.Column("metadata", JSONB, key="caller_metadata"),
+    sa.Column("metadata", JSONB(none_as_null=True), key="caller_metadata"),
     sa.Column("webhook_url", sa.Text),
     sa.Column("result", JSONB(none_as_null=True)),
     sa.Column("error", JSONB(none_as_null=True)),

@@ -71,6 +71,7 @@ class Claim:
     job_id: str
     lease: int
     attempt: int
+    crashes: int  # attempts that ended with their worker, not with an error
     account_id: int
     operation: str
     input: dict[str, Any]

@@ -39,16 +39,27 @@ class Account:
         """Say how to start a process as this account; raises LocalError where a closed folder cannot be passed."""
         if self.closed is None:
             return ProcessOwner((), self.uid, self.gid)
-        setpriv = shutil.which("setpriv")
-        if setpriv is None:
+        setpriv, capability = shutil.which("setpriv"), _reading_capability()
+        if setpriv is None or capability is None:
+            lacking = "install setpriv (Debian: util-linux)" if setpriv is None else "this container has no such right"
             raise LocalError(
                 f"Postgres does not run as root, and user id {self.uid} may not enter {self.closed}: "
-                "install setpriv (Debian: util-linux), move the project, or run as an ordinary user"
+                f"{lacking}, move the project, or run as an ordinary user"
             )
         name = signal.Signals(death_signal).name.removeprefix("SIG")
         ids = (f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups", f"--pdeathsig={name}")
-        capability = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
-        return ProcessOwner((setpriv, *ids, *capability, "--"), None, None)
+        # no_setuid_fixup: without it access(2), with which Postgres looks for its programs, ignores the capability.
+        passed = ("--securebits=+no_setuid_fixup", f"--inh-caps=+{capability}", f"--ambient-caps=+{capability}")
+        return ProcessOwner((setpriv, *ids, *passed, "--"), None, None)
+
+
+def _reading_capability() -> str | None:
+    """Name the smallest capability of ours that passes closed folders; Docker takes the first one away from root."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    permitted = int(next((line.split()[1] for line in lines if line.startswith("CapPrm:")), "0"), 16)
+    known = {"dac_read_search": 1 << 2, "dac_override": 1 << 1}
+    return next((name for name, bit in known.items() if permitted & bit), None)
 
 
 def unprivileged_account(owned: Path, reach: Sequence[Path]) -> Account | None:
@@ -57,8 +68,10 @@ def unprivileged_account(owned: Path, reach: Sequence[Path]) -> Account | None:
     A folder that already belongs to an ordinary user keeps its user, so that root and that user can take turns.
     """
     if os.geteuid() != 0:
+        _require_name(os.geteuid())
         return None
     uid, gid = _owner(owned) or _nobody()
+    _require_name(uid)
     closed = (closed_folder(path, uid, gid) for path in reach)
     return Account(uid, gid, next((folder for folder in closed if folder), None))
 
@@ -78,6 +91,17 @@ def _nobody() -> tuple[int, int]:
             continue
         return entry.pw_uid, entry.pw_gid
     raise LocalError(f"Postgres does not run as root, and this system has no user named {' or '.join(_NAMES)}")
+
+
+def _require_name(uid: int) -> None:
+    """Postgres's initdb refuses a user id that is not in the system's list, as some containers have it."""
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        raise LocalError(
+            f"user id {uid} has no name on this system, which Postgres needs: add it to /etc/passwd, "
+            "or set REKOLLECT_DATABASE_URL"
+        ) from None
 
 
 def closed_folder(path: Path, uid: int, gid: int) -> Path | None:

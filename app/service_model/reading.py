@@ -19,8 +19,8 @@ from app.errors import SerializationError
 LONGEST_ECHO = 64
 _BITS = {"integer": 32, "long": 64}
 
-# Postgres refuses the null character in text and jsonb, and half a surrogate pair is no character at all.
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+#: Postgres refuses the null character in text and jsonb, and half a surrogate pair is no character at all.
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def read(shape: Shape, value: object) -> Any:
@@ -55,7 +55,7 @@ def _map(shape: Shape, value: object) -> dict[str, Any]:
 def _string(shape: Shape, value: object) -> str:
     if not isinstance(value, str):
         _refuse(value, "an String")
-    if _UNSTORABLE.search(value):
+    if UNSTORABLE.search(value):
         raise SerializationError("String holds a character that is not allowed: U+0000 or an unpaired surrogate")
     return value
 

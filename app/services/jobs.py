@@ -20,7 +20,7 @@ from app.db import jobs as rows
 from app.db.session import Database
 from app.domain.images import IMAGE_MEMBERS
 from app.domain.jobs import RING_AGAIN, START_DEADLINE, Claim, Job, Lane
-from app.errors import IdempotentParameterMismatch, InternalServerError, JobNotFound, ServiceUnavailable
+from app.errors import IdempotentParameterMismatch, JobNotFound, ServiceUnavailable
 
 #: Bells that one sweep rings at most for each kind of work; the next sweep is a second away, and a bell takes the oldest.
 _BELLS_PER_SWEEP = 64
@@ -57,15 +57,12 @@ def submit(database: Database, doorbell: Doorbell, submission: Submission) -> tu
         "webhook_url": submission.webhook_url,
     }
     with database.transaction() as connection:
-        job_id = rows.insert(connection, values, start_within=START_DEADLINE)
-        if job_id is None:
+        job = rows.insert(connection, values, start_within=START_DEADLINE)
+        if job is None:
             return _replay(connection, submission, request_hash), True
         for name, content in blobs.items():
-            rows.insert_blob(connection, job_id, name, content)
-        job = rows.find(connection, submission.account_id, job_id)
+            rows.insert_blob(connection, job.job_id, name, content)
     doorbell.ring(submission.lane)
-    if job is None:
-        raise InternalServerError
     return job, False
 
 
@@ -75,7 +72,7 @@ def _replay(connection: Connection, submission: Submission, request_hash: bytes)
     if job is None:  # it ended in an error that may be retried, and forgot its key, between our insert and this look
         raise ServiceUnavailable
     if job.request_hash != request_hash:
-        raise IdempotentParameterMismatch(key)
+        raise IdempotentParameterMismatch(key.partition(":")[2])  # without our own prefix
     return job
 
 

@@ -60,8 +60,9 @@ class Outcomes:
         with self._database.transaction() as connection:
             if not rows.lock_claim(connection, claim):
                 return False
-            if claim.attempt <= len(RETRY_PAUSES):
-                rows.requeue(connection, claim.job_id, pause=RETRY_PAUSES[claim.attempt - 1], crashed=False)
+            tries = claim.attempt - claim.crashes  # a crash has its own limit, and is no reason to give up sooner here
+            if tries <= len(RETRY_PAUSES):
+                rows.requeue(connection, claim.job_id, pause=RETRY_PAUSES[tries - 1], crashed=False)
                 rows.close_attempt(connection, claim.job_id, claim.lease, "retried")
                 return True
             job = self._fail(connection, claim.job_id, claim.lease, InternalServerError(), "failed")

@@ -1,103 +1,25 @@
 """`rekollect up` as a person runs it: one command, a ready line, Ctrl-C, and nothing left behind."""
 
 import os
-import re
 import signal
 import socket
-import subprocess
 import sys
-import tempfile
-import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.up_process import READY_SECONDS, STOP_SECONDS, Up, free_port, status_of
+from tests.local_servers import open_folder, sockets_under, wait_until_gone
+
+__all__ = ["open_folder"]  # a fixture
+
 _NAMES = {"postgres", "valkey", "api", "worker", "courier", "beat"}
-_READY_SECONDS = 20.0
-_STOP_SECONDS = 12.0
 
-
-class Up:
-    """One running `rekollect up` and what it printed."""
-
-    def __init__(self, folder: Path, port: int, *options: str, environment: dict[str, str] | None = None) -> None:
-        self.port = port
-        self.lines: list[str] = []
-        command = [sys.executable, "-P", "-m", "app.cli.main", "up", "--port", str(port), *options]
-        inherited = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
-        self.process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=inherited | (environment or {}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
-
-    @property
-    def output(self) -> str:
-        return "\n".join(self.lines)
-
-    @property
-    def pids(self) -> dict[str, int]:
-        found = (re.match(r"(\S+) +pid (\d+)", line) for line in self.lines)
-        return {match[1]: int(match[2]) for match in found if match}
-
-    def wait_until_it_says(self, text: str, seconds: float = _READY_SECONDS) -> None:
-        deadline = time.monotonic() + seconds
-        while text not in self.output:
-            assert time.monotonic() < deadline, f"did not say {text!r} in time:\n{self.output}"
-            assert self.process.poll() is None, f"ended early:\n{self.output}"
-            time.sleep(0.05)
-
-    def wait_until_ready(self) -> "Up":
-        self.wait_until_it_says("\nready")
-        return self
-
-    def end(self, number: signal.Signals = signal.SIGINT) -> int:
-        """Ask it to end, and give its exit status."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        return self.wait()
-
-    def wait(self, seconds: float = _STOP_SECONDS) -> int:
-        code = self.process.wait(seconds)
-        self._reader.join()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return code
-
-
-_NOT_INHERITED = {
-    "REKOLLECT_DATABASE_URL",
-    "REKOLLECT_REDIS_URL",
-    "REKOLLECT_SECRET_KEY",
-    "REKOLLECT_BOOTSTRAP_ACCESS_KEY_ID",
-    "REKOLLECT_BOOTSTRAP_SECRET_ACCESS_KEY",
-}
 
 Starter = Callable[..., Up]
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Give a folder that every account may enter, as most clones are."""
-    with tempfile.TemporaryDirectory(prefix="up-") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
 
 
 @pytest.fixture
@@ -113,34 +35,6 @@ def start() -> Iterator[Starter]:
         yield starter
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def status_of(up: Up) -> int:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{up.port}/readyz", timeout=2) as answer:
-            return int(answer.status)
-    except urllib.error.URLError:
-        return 0
-
-
-def alive(pids: list[int]) -> list[int]:
-    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
-
-
-def wait_until_gone(pids: list[int], seconds: float) -> list[int]:
-    deadline = time.monotonic() + seconds
-    while alive(pids) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return alive(pids)
-
-
-def sockets_under(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_socket()]
-
-
 def test_the_first_run_is_ready_in_time_and_ctrl_c_leaves_nothing(folder: Path, start: Starter) -> None:
     up = start(folder).wait_until_ready()
     assert status_of(up) == 200
@@ -149,8 +43,8 @@ def test_the_first_run_is_ready_in_time_and_ctrl_c_leaves_nothing(folder: Path, 
     pids = list(up.pids.values())
     started = time.monotonic()
     assert up.end(signal.SIGINT) == 0
-    assert time.monotonic() - started < _STOP_SECONDS
-    assert alive(pids) == []
+    assert time.monotonic() - started < STOP_SECONDS
+    assert wait_until_gone(pids, 0.0) == []
     assert sockets_under(folder) == []
 
 
@@ -216,17 +110,17 @@ def test_processes_that_die_are_started_again(folder: Path, start: Starter) -> N
     for name in ("worker", "valkey", "postgres"):
         os.kill(before[name], signal.SIGKILL)
     for name in ("worker", "valkey", "postgres"):
-        deadline = time.monotonic() + _READY_SECONDS
+        deadline = time.monotonic() + READY_SECONDS
         while up.pids[name] == before[name]:
             assert time.monotonic() < deadline, up.output
             time.sleep(0.05)
     assert "SIGKILL" in up.output
-    deadline = time.monotonic() + _READY_SECONDS
+    deadline = time.monotonic() + READY_SECONDS
     while status_of(up) != 200:
         assert time.monotonic() < deadline, up.output
         time.sleep(0.1)
     assert up.end() == 0
-    assert alive(list(up.pids.values())) == []
+    assert wait_until_gone(list(up.pids.values()), 0.0) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")

@@ -1,26 +1,79 @@
-"""Servers for the parts that talk to the outside: S3, and TLS with a certificate authority of our own."""
+"""What integration tests begin with: a clean desk on Postgres and Valkey, and TLS with an authority of our own."""
 
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
+import redis
+import sqlalchemy as sa
+from celery import Celery
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.s3 import S3Server
+from app.broker import Doorbell, create_celery
+from app.db import schema
+from app.db.session import Database
+from app.local.valkey import LocalValkey
+from tests.desk import Desk
+from tests.factories import Account, make_account
 
 TLS_NAME = "images.example.test"
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3Server]:
-    with S3Server() as server:
-        yield server
+def database(database_url: str) -> Iterator[Database]:
+    """Connections to the migrated database."""
+    database = Database(database_url, pool_size=16)
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalValkey]:
+    server = LocalValkey(tmp_path_factory.mktemp("valkey"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def celery(valkey: LocalValkey) -> Iterator[Celery]:
+    celery = create_celery(valkey.url)
+    yield celery
+    celery.close()
+
+
+@pytest.fixture
+def bells(valkey: LocalValkey) -> Iterator[redis.Redis]:
+    """The queues of doorbells, empty: the list named like a lane holds its bells."""
+    with redis.Redis(unix_socket_path=unquote(valkey.url.removeprefix("redis+socket://"))) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def account(database: Database) -> Account:
+    """An account without any data."""
+    return make_account(database)
+
+
+@pytest.fixture
+def clean_jobs(database: Database) -> None:
+    """No job of an earlier test: claims are made across accounts."""
+    with database.transaction() as connection:
+        connection.execute(sa.delete(schema.jobs))
+
+
+@pytest.fixture
+def desk(database: Database, celery: Celery, bells: redis.Redis, account: Account, clean_jobs: None) -> Desk:
+    """The services around jobs, with no job and no bell yet."""
+    return Desk(database, Doorbell(celery), account)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,14 @@ Only the large picture collection is optional: tests that need it say why they a
 import os
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from app.assets import pull_models, pull_samples
 from app.config import Settings
 from app.domain.face_models import NEWEST
+from workers.vision.arrays import Pixels
 from workers.vision.engine import FaceEngine
 
 
@@ -40,3 +43,10 @@ def faces_dir() -> Path:
     if not folder:
         pytest.skip("REKOLLECT_TEST_FACES is not set: it names the folder with the test pictures")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def upright(portraits: dict[str, bytes]) -> Pixels:
+    """A portrait of 455 x 568 pixels."""
+    pixels = cv2.imdecode(np.frombuffer(portraits["obama"], np.uint8), cv2.IMREAD_COLOR)
+    return np.asarray(cv2.resize(pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,0 +1,51 @@
+"""The two ways in for an image operation: boto3 at POST /, and a job of /v1. Both must come to the same end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from botocore import xform_name
+from botocore.exceptions import ClientError
+
+from tests.live import LiveStack
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why an operation was not done, in Rekognition's words."""
+
+    code: str
+    message: str
+
+
+Way = Callable[[LiveStack, str, dict[str, Any]], dict[str, Any] | Refusal]
+
+
+def by_boto3(live: LiveStack, operation: str, input_: dict[str, Any]) -> dict[str, Any] | Refusal:
+    """Call the operation and wait for its answer."""
+    try:
+        answer: dict[str, Any] = getattr(live.rekognition(), xform_name(operation))(**input_)
+    except ClientError as error:
+        assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+        return Refusal(error.response["Error"]["Code"], error.response["Error"]["Message"])
+    del answer["ResponseMetadata"]
+    return answer
+
+
+def by_job(live: LiveStack, operation: str, input_: dict[str, Any]) -> dict[str, Any] | Refusal:
+    """Submit a job and poll it; what is wrong at first sight is refused at once."""
+    answer = live.submit(operation, input_)
+    if answer.status != 202:
+        assert 400 <= answer.status < 500
+        return Refusal(answer.json["code"], answer.json["detail"])
+    job = live.finished(answer.json["JobId"])
+    assert ("Result" in job) != ("Error" in job)
+    if job["Status"] == "SUCCEEDED":
+        return dict(job["Result"])
+    assert job["Status"] == "FAILED"
+    assert job["Error"]["Retryable"] is False
+    return Refusal(job["Error"]["Code"], job["Error"]["Message"])
+
+
+both_ways = pytest.mark.parametrize("way", [by_boto3, by_job], ids=["boto3", "job"])

@@ -1,0 +1,131 @@
+"""Claiming jobs: each one exactly once, in the right order, and held for as long as the worker shows life."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import sqlalchemy as sa
+
+from app.db import schema
+from app.domain.jobs import HEARTBEAT, LEASE, Lane, Status
+from tests.desk import Desk
+from workers import heartbeat
+from workers.heartbeat import Heartbeat
+
+
+def test_a_claimed_job_cannot_be_claimed_again(desk: Desk) -> None:
+    job = desk.submit()
+    claim = desk.claim()
+    assert (claim.job_id, claim.lease, claim.attempt) == (job.job_id, 1, 1)
+    assert desk.find_work() is None
+    running = desk.get(job.job_id)
+    assert (running.status, running.attempt) == (Status.IN_PROGRESS, 1)
+    assert running.started_at is not None
+
+
+def test_eight_workers_run_each_of_a_hundred_jobs_once(desk: Desk) -> None:
+    job_ids = sorted(desk.submit().job_id for _ in range(100))
+    together = threading.Barrier(8)
+
+    def work(worker: int) -> list[str]:
+        together.wait()
+        claims = iter(lambda: desk.find_work(worker=f"worker {worker}"), None)
+        return [claim.job_id for claim in claims]
+
+    with ThreadPoolExecutor(8) as workers:
+        shares = list(workers.map(work, range(8)))
+    assert sorted(job_id for share in shares for job_id in share) == job_ids
+    assert len(desk.rows(schema.job_attempts)) == 100
+    assert all(row["lease"] == row["attempt"] == 1 for row in desk.rows(schema.jobs))
+
+
+def test_the_oldest_job_goes_first_and_a_higher_priority_before_it(desk: Desk) -> None:
+    old, urgent, new = (desk.submit() for _ in range(3))
+    raised = sa.update(schema.jobs).where(schema.jobs.c.job_id == sa.cast(urgent.job_id, sa.Uuid))
+    desk.change(raised.values(priority=5))
+    assert [desk.claim().job_id for _ in range(3)] == [urgent.job_id, old.job_id, new.job_id]
+
+
+def test_lanes_do_not_mix(desk: Desk) -> None:
+    bulk = desk.submit(lane=Lane.BULK)
+    assert desk.find_work(Lane.INTERACTIVE) is None
+    assert desk.claim(Lane.BULK).job_id == bulk.job_id
+
+
+def test_a_job_is_not_claimed_before_its_time_nor_after_its_deadline(desk: Desk) -> None:
+    desk.submit()
+    desk.elapse(-5)
+    assert desk.find_work() is None
+    desk.elapse(5 + 600 + 1)
+    assert desk.find_work() is None
+
+
+def test_every_claim_leaves_an_attempt_with_its_worker(desk: Desk) -> None:
+    desk.submit()
+    desk.claim(worker="host/1")
+    desk.elapse(LEASE.total_seconds() + 1)
+    assert desk.outcomes.rescue() == 1
+    desk.claim(worker="host/2")
+    attempts = sorted(desk.rows(schema.job_attempts), key=lambda row: row["lease"])
+    assert [(row["lease"], row["worker"], row["outcome"]) for row in attempts] == [
+        (1, "host/1", "crashed"),
+        (2, "host/2", None),
+    ]
+
+
+def test_a_renewed_claim_is_kept_for_another_lease(desk: Desk) -> None:
+    desk.submit()
+    claim = desk.claim()
+    for _ in range(4):
+        desk.elapse(LEASE.total_seconds() - 1)
+        assert desk.outcomes.rescue() == 0
+        desk.renew(claim)
+    assert desk.outcomes.succeed(claim, lambda connection: {})
+
+
+def test_renewing_nothing_is_no_error(desk: Desk) -> None:
+    desk.renew()
+
+
+def test_a_lease_outlasts_several_missed_heartbeats() -> None:
+    assert LEASE >= 4 * HEARTBEAT
+
+
+def test_the_heartbeat_renews_what_is_held_and_no_longer(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "HEARTBEAT", HEARTBEAT / 100)
+    desk.submit()
+    claim = desk.claim()
+    beating = Heartbeat(desk.database)
+    with beating.hold(claim):
+        desk.elapse(LEASE.total_seconds() + 1)
+        _wait_for_a_beat(desk)
+        assert desk.outcomes.rescue() == 0
+    desk.elapse(LEASE.total_seconds() + 1)
+    threading.Event().wait(0.1)
+    assert desk.outcomes.rescue() == 1
+
+
+def test_the_heartbeat_survives_a_database_that_refuses(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "HEARTBEAT", HEARTBEAT / 100)
+    desk.submit()
+    claim = desk.claim()
+    beating = Heartbeat(desk.database)
+    with beating.hold(claim):
+        desk.change(sa.text("ALTER TABLE jobs RENAME COLUMN heartbeat_at TO renamed"))
+        try:
+            threading.Event().wait(0.1)
+        finally:
+            desk.change(sa.text("ALTER TABLE jobs RENAME COLUMN renamed TO heartbeat_at"))
+        desk.elapse(LEASE.total_seconds() + 1)
+        _wait_for_a_beat(desk)
+        assert desk.outcomes.rescue() == 0
+
+
+def _wait_for_a_beat(desk: Desk) -> None:
+    fresh = sa.select(schema.jobs.c.heartbeat_at > sa.func.now() - LEASE)
+    for _ in range(100):
+        with desk.database.transaction() as connection:
+            if connection.execute(fresh).scalar_one():
+                return
+        threading.Event().wait(0.03)
+    raise AssertionError("the heartbeat does not beat")

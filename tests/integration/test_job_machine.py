@@ -1,0 +1,182 @@
+"""Whatever happens in whatever order, a job keeps its rules: a state machine drives the services on a real database.
+
+After every step each row is compared with what it was before: its status moved along `domain.jobs.TRANSITIONS` or not at
+all, what has ended stays as it is, and events, images and results are there exactly when they should be.
+"""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from app.db import schema
+from app.domain.jobs import MAX_CRASHES, TERMINAL, TRANSITIONS, Claim, Job, Status, event_type
+from app.errors import IdempotentParameterMismatch, InternalServerError, InvalidParameter
+from app.services import jobs
+from tests.desk import WEBHOOK_URL, Desk
+
+Rows = dict[uuid.UUID, dict[str, Any]]
+
+#: What never changes once a job has ended; moments are left out, because the test moves them.
+FROZEN = ("status", "result", "error", "lease", "attempt", "crashes", "input", "idempotency_key")
+chances = st.randoms(use_true_random=False)
+
+
+class JobMachine(RuleBasedStateMachine):
+    """Clients, workers, the sweeper and time, all at once."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self.desk = desk
+        self.claims: list[Claim] = []
+        self.rows: Rows = {}
+        self.by_key: dict[str, Job] = {}
+        desk.change(sa.delete(schema.jobs))
+
+    def open_jobs(self) -> list[uuid.UUID]:
+        return [job_id for job_id, row in self.rows.items() if row["status"] not in TERMINAL]
+
+    @contextmanager
+    def ending(self, claim: Claim) -> Iterator[list[bool]]:
+        """Check that an ending says True exactly when the claim was the newest one of a running job."""
+        row = self.rows.get(uuid.UUID(claim.job_id))
+        held = row is not None and row["status"] == Status.IN_PROGRESS and row["lease"] == claim.lease
+        answer: list[bool] = []
+        yield answer
+        assert answer == [held]
+
+    # Few jobs at a time: then what happens to one of them often has a history.
+    @precondition(lambda self: len(self.open_jobs()) < 2)
+    @rule(webhook=st.booleans())
+    def submit(self, webhook: bool) -> None:
+        self.desk.submit(webhook_url=WEBHOOK_URL if webhook else None)
+
+    @precondition(lambda self: len(self.open_jobs()) < 2)
+    @rule(key=st.sampled_from("ab"), operation=st.sampled_from(["IndexFaces", "SearchFacesByImage"]))
+    def submit_with_a_key(self, key: str, operation: str) -> None:
+        known = next((row for row in self.rows.values() if row["idempotency_key"] == key), None)
+        try:
+            job = self.desk.submit(idempotency_key=key, operation=operation)
+        except IdempotentParameterMismatch:
+            assert known is not None
+            assert known["operation"] != operation
+        else:
+            assert known is None or str(known["job_id"]) == job.job_id
+
+    @rule()
+    def claim(self) -> None:
+        claim = self.desk.find_work()
+        if claim is not None:
+            assert self.rows[uuid.UUID(claim.job_id)]["status"] == Status.QUEUED
+            self.claims.append(claim)
+
+    @precondition(lambda self: self.claims)
+    @rule(chance=chances)
+    def succeed(self, chance: Any) -> None:
+        claim = chance.choice(self.claims)
+        with self.ending(claim) as answer:
+            answer.append(self.desk.outcomes.succeed(claim, lambda connection: {"By": claim.lease}))
+
+    @precondition(lambda self: self.claims)
+    @rule(chance=chances, error=st.sampled_from([InvalidParameter, InternalServerError]))
+    def fail(self, chance: Any, error: type[InvalidParameter]) -> None:
+        claim = chance.choice(self.claims)
+        with self.ending(claim) as answer:
+            answer.append(self.desk.outcomes.fail(claim, error()))
+
+    @precondition(lambda self: self.claims)
+    @rule(chance=chances)
+    def retry(self, chance: Any) -> None:
+        claim = chance.choice(self.claims)
+        with self.ending(claim) as answer:
+            answer.append(self.desk.outcomes.retry(claim))
+
+    @precondition(lambda self: self.claims)
+    @rule(chance=chances)
+    def break_half_way(self, chance: Any) -> None:
+        def complete(_: object) -> dict[str, Any]:
+            raise ZeroDivisionError
+
+        try:
+            assert self.desk.outcomes.succeed(chance.choice(self.claims), complete) is False
+        except ZeroDivisionError:
+            pass
+
+    @precondition(lambda self: self.claims)
+    @rule(chance=chances)
+    def beat(self, chance: Any) -> None:
+        self.desk.renew(*chance.sample(self.claims, chance.randint(1, len(self.claims))))
+
+    @rule(seconds=st.sampled_from([0.5, 2, 5, 61]))
+    def elapse(self, seconds: float) -> None:
+        self.desk.elapse(seconds)
+
+    @rule(silence=st.sampled_from([0, 16]))
+    def rescue(self, silence: float) -> None:
+        self.desk.elapse(silence)
+        self.desk.outcomes.rescue()
+
+    @rule(seconds=st.sampled_from([0, 0, 601]))
+    def expire(self, seconds: float) -> None:
+        self.desk.elapse(seconds)
+        self.desk.outcomes.expire()
+
+    @rule()
+    def ring_again(self) -> None:
+        jobs.ring_again(self.desk.database, self.desk.doorbell)
+
+    @rule()
+    def purge(self) -> None:
+        ended = [row for row in self.rows.values() if row["status"] in TERMINAL]
+        assert jobs.purge(self.desk.database) == 0
+        self.desk.elapse(31 * 86_400)
+        assert jobs.purge(self.desk.database) == len(ended)
+        self.rows = {job_id: row for job_id, row in self.rows.items() if row not in ended}
+
+    @invariant()
+    def every_job_keeps_its_rules(self) -> None:
+        stored, blobs, events, deliveries = self.desk.tables(
+            schema.jobs, schema.blobs, schema.events, schema.deliveries
+        )
+        rows: Rows = {row["job_id"]: row for row in stored}
+        assert rows.keys() >= self.rows.keys()
+        for job_id, row in rows.items():
+            _check_step(self.rows.get(job_id), row)
+        self.rows = rows
+        ended = {job_id for job_id, row in rows.items() if row["status"] in TERMINAL}
+        assert {row["job_id"] for row in blobs} == rows.keys() - ended
+        told = {job_id: event_type(Status(rows[job_id]["status"])) for job_id in ended if rows[job_id]["webhook_url"]}
+        assert {row["job_id"]: row["type"] for row in events} == told
+        assert len(events) == len(deliveries) == len(told)
+
+
+def _check_step(before: dict[str, Any] | None, row: dict[str, Any]) -> None:
+    """Check one row by itself, and against what it was a step earlier."""
+    status = Status(row["status"])
+    assert (row["result"] is not None) == (status is Status.SUCCEEDED)
+    assert (row["error"] is not None) == (status in {Status.FAILED, Status.EXPIRED})
+    assert row["crashes"] <= MAX_CRASHES - 1
+    assert row["lease"] == row["attempt"]
+    if row["error"] is not None and row["error"]["Retryable"]:
+        assert row["idempotency_key"] is None
+    if before is None:
+        assert status is Status.QUEUED
+        return
+    was = Status(before["status"])
+    assert status is was or status in TRANSITIONS[was]
+    if was in TERMINAL:
+        assert [row[name] for name in FROZEN] == [before[name] for name in FROZEN]
+
+
+def test_a_job_keeps_its_rules_whatever_happens(desk: Desk) -> None:
+    run_state_machine_as_test(
+        lambda: JobMachine(desk),
+        settings=settings(
+            max_examples=20, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )

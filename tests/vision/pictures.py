@@ -1,0 +1,45 @@
+"""Pictures made for tests: encoded by OpenCV, or put together by hand where OpenCV cannot."""
+
+import struct
+import zlib
+
+import cv2
+import numpy as np
+
+from workers.vision.arrays import Pixels
+
+
+def jpeg(pixels: Pixels, *options: int) -> bytes:
+    return bytes(cv2.imencode(".jpg", np.ascontiguousarray(pixels), options)[1])
+
+
+def png(pixels: Pixels) -> bytes:
+    return bytes(cv2.imencode(".png", pixels)[1])
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png_header(width: int, height: int, depth: int = 8, colour: int = 2) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+
+
+def exif(orientation: int) -> bytes:
+    """The TIFF structure of Exif with one entry: 0x0112, orientation."""
+    return b"MM\x00\x2a" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+
+
+def with_exif(image: bytes, orientation: int) -> bytes:
+    """Put an APP1 segment behind the JPEG's first marker."""
+    segment = b"Exif\x00\x00" + exif(orientation)
+    return image[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + image[2:]
+
+
+def palette_png(pixels: Pixels) -> bytes:
+    """Write grey levels as indices into a palette, which OpenCV itself cannot."""
+    grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+    rows = b"".join(b"\x00" + row.tobytes() for row in grey)
+    palette = bytes(level for level in range(256) for _ in range(3))
+    header = png_header(grey.shape[1], grey.shape[0], colour=3)
+    return header + chunk(b"PLTE", palette) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
