@@ -37,5 +37,13 @@ def configure(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     # These speak on every connection; what matters of it is in our own events.
-    for noisy in ("alembic", "botocore", "celery.app.trace", "celery.beat", "kombu", "urllib3"):
+    for noisy in (
+        "alembic",
+        "botocore",
+        "celery.app.trace",
+        "celery.beat",
+        "celery.worker.strategy",
+        "kombu",
+        "urllib3",
+    ):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))

@@ -39,9 +39,10 @@ Times = np.ndarray[Any, np.dtype[np.float64]]
 
 @dataclass(frozen=True)
 class Bench:
-    """A stack, and a picture with the same search without the stack."""
+    """A stack, a connection to it that is kept alive as boto3's is, a picture, and its search without the stack."""
 
     live: LiveStack
+    connection: http.client.HTTPConnection
     picture: bytes
     directly: Way
 
@@ -52,16 +53,18 @@ def bench(tmp_path_factory: pytest.TempPathFactory, settings: Settings, portrait
         fill(live, COLLECTION, portraits, FACES)
         picture = _scaled(portraits["obama3"], long_side=640)
         engine = FaceEngine.load(settings, NEWEST)
+        connection = http.client.HTTPConnection(live.stack.host, live.stack.port)
         database = Database(live.database_url, pool_size=1)
         ((account_id,),) = live.query("SELECT account_id FROM accounts")
 
         def directly() -> Any:
             largest = engine.analyze(picture)[0]
-            with database.transaction() as connection:
-                collection = collections.get(connection, account_id, COLLECTION)
-                return faces.search(connection, collection, largest.embedding, threshold=80.0, max_faces=10)
+            with database.transaction() as transaction:
+                collection = collections.get(transaction, account_id, COLLECTION)
+                return faces.search(transaction, collection, largest.embedding, threshold=80.0, max_faces=10)
 
-        yield Bench(live, picture, directly)
+        yield Bench(live, connection, picture, directly)
+        connection.close()
         database.close()
 
 
@@ -82,7 +85,7 @@ def test_an_idle_stack_starts_a_search_soon_and_adds_little_to_it(
         _print_row(f"commit to start  (bar p50 < {PICKUP_P50_MS:g})", pickup)
         _print_row("start to end", _in_postgres(bench.live, "finished_at - started_at"))
     assert np.median(pickup) < PICKUP_P50_MS
-    assert {way: np.median(times) < OVERHEAD_P50_MS for way, times in added.items()} == dict.fromkeys(ways, True)
+    assert {way: p50 for way, times in added.items() if (p50 := float(np.median(times))) >= OVERHEAD_P50_MS} == {}
 
 
 def _by_boto3(bench: Bench) -> Way:
@@ -105,11 +108,10 @@ def _by_job(bench: Bench) -> Way:
         "Content-Type": "application/json",
         "Prefer": "wait=10",
     }
-    connection = http.client.HTTPConnection(bench.live.stack.host, bench.live.stack.port)  # kept alive, as boto3's
 
     def ask() -> Any:
-        connection.request("POST", "/v1/jobs", body, headers)
-        return json.load(connection.getresponse())["Result"]["FaceMatches"]
+        bench.connection.request("POST", "/v1/jobs", body, headers)
+        return json.load(bench.connection.getresponse())["Result"]["FaceMatches"]
 
     return ask
 

@@ -26,10 +26,10 @@ def bucket(s3_server: S3Server, portraits: dict[str, bytes]) -> str:
 
 @pytest.fixture(scope="module")
 def group(portraits: dict[str, bytes]) -> bytes:
-    """One picture of three people side by side, the second the largest and the third the smallest."""
-    heights = {"obama": 400, "biden": 600, "obama2": 250}
+    """One picture of three people side by side; the one in the middle is the largest by far."""
+    heights = {"obama": 300, "biden": 900, "obama2": 250}
     pictures = [_scaled(portraits[name], height) for name, height in heights.items()]
-    canvas = np.full((600, sum(picture.shape[1] for picture in pictures), 3), 127, np.uint8)
+    canvas = np.full((900, sum(picture.shape[1] for picture in pictures), 3), 127, np.uint8)
     left = 0
     for picture in pictures:
         canvas[: picture.shape[0], left : left + picture.shape[1]] = picture
@@ -88,8 +88,8 @@ def test_both_ways_give_the_same_answer(live: LiveStack, gallery: str, portraits
     assert by_boto3(live, "SearchFacesByImage", input_) == by_job(live, "SearchFacesByImage", input_)
 
 
-def test_faces_come_largest_first_and_share_the_image_id(live: LiveStack, collection: str, group: bytes) -> None:
-    answer = live.rekognition().index_faces(CollectionId=collection, Image={"Bytes": group})
+def test_faces_come_largest_first_and_share_the_image_id(rekognition: Any, collection: str, group: bytes) -> None:
+    answer = rekognition.index_faces(CollectionId=collection, Image={"Bytes": group})
     faces = [record["Face"] for record in answer["FaceRecords"]]
     areas = [face["BoundingBox"]["Width"] * face["BoundingBox"]["Height"] for face in faces]
     assert len(faces) == 3
@@ -97,16 +97,16 @@ def test_faces_come_largest_first_and_share_the_image_id(live: LiveStack, collec
     assert len({face["ImageId"] for face in faces}) == 1
 
 
-def test_faces_beyond_max_faces_are_named_with_the_reason(live: LiveStack, collection: str, group: bytes) -> None:
-    answer = live.rekognition().index_faces(CollectionId=collection, Image={"Bytes": group}, MaxFaces=1)
+def test_faces_beyond_max_faces_are_named_with_the_reason(rekognition: Any, collection: str, group: bytes) -> None:
+    answer = rekognition.index_faces(CollectionId=collection, Image={"Bytes": group}, MaxFaces=1)
     assert len(answer["FaceRecords"]) == 1
     assert [face["Reasons"] for face in answer["UnindexedFaces"]] == [["EXCEEDS_MAX_FACES"]] * 2
     assert all(len(face["FaceDetail"]["Landmarks"]) == 5 for face in answer["UnindexedFaces"])
-    assert live.rekognition().describe_collection(CollectionId=collection)["FaceCount"] == 1
+    assert rekognition.describe_collection(CollectionId=collection)["FaceCount"] == 1
 
 
-def test_a_search_looks_for_the_largest_face_only(live: LiveStack, gallery: str, group: bytes) -> None:
-    assert people(live.rekognition().search_faces_by_image(CollectionId=gallery, Image={"Bytes": group})) == ["biden"]
+def test_a_search_looks_for_the_largest_face_only(rekognition: Any, gallery: str, group: bytes) -> None:
+    assert people(rekognition.search_faces_by_image(CollectionId=gallery, Image={"Bytes": group})) == ["biden"]
 
 
 def test_bytes_of_an_image_are_gone_when_its_job_is_done(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -25,12 +26,18 @@ Way = Callable[[LiveStack, str, dict[str, Any]], dict[str, Any] | Refusal]
 def by_boto3(live: LiveStack, operation: str, input_: dict[str, Any]) -> dict[str, Any] | Refusal:
     """Call the operation and wait for its answer."""
     try:
-        answer: dict[str, Any] = getattr(live.rekognition(), xform_name(operation))(**input_)
+        answer = getattr(_client(live), xform_name(operation))(**input_)
     except ClientError as error:
-        assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 400
-        return Refusal(error.response["Error"]["Code"], error.response["Error"]["Message"])
-    del answer["ResponseMetadata"]
-    return answer
+        refusal = error.response
+    else:
+        return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
+    assert refusal["ResponseMetadata"]["HTTPStatusCode"] == 400
+    return Refusal(refusal["Error"]["Code"], refusal["Error"]["Message"])
+
+
+@lru_cache
+def _client(live: LiveStack) -> Any:
+    return live.rekognition()  # one for all: making it takes longer than a call
 
 
 def by_job(live: LiveStack, operation: str, input_: dict[str, Any]) -> dict[str, Any] | Refusal:
