@@ -7,9 +7,13 @@ are claimed there with a lease, so a bell that is lost, doubled or late costs ti
 import logging
 import threading
 import time
+from typing import Any
 
 from celery import Celery
-from kombu.exceptions import OperationalError
+from kombu import pools
+from kombu.connection import Connection
+from kombu.entity import Queue
+from kombu.exceptions import LimitExceeded, OperationalError
 
 from app.domain.jobs import Lane
 
@@ -23,17 +27,31 @@ PURGE = "rekollect.purge"
 #: A bell that nobody heard for this long is worthless: the sweeper has rung again since.
 _BELL_EXPIRES_SECONDS = 120
 
+#: A Redis that takes connections and then says nothing holds up a ring for this long.
+_RING_SECONDS = 1.0
+
 #: After a failed ring the broker is left alone for this long, so that submits do not each wait for a dead Redis.
 _BREAKER_SECONDS = 5.0
+
+
+class _Connection(Connection):
+    """Looks for a lost Redis every second or two; Celery alone would do so less and less often, at last twice a minute."""
+
+    def ensure_connection(self, *args: Any, **options: Any) -> Any:
+        pauses = {"interval_start": 1, "interval_step": 1, "interval_max": 1}
+        return super().ensure_connection(*args, **{**pauses, **options})  # type: ignore[no-untyped-call]
 
 
 def create_celery(redis_url: str) -> Celery:
     """Build the Celery application that all processes share; each setting has its reason beside it."""
     celery = Celery("rekollect", broker=redis_url)
+    celery.amqp.Connection = _Connection
     celery.conf.update(
         # Bells are acknowledged when they are heard: the lease in Postgres is the real acknowledgement, and late
         # acknowledgement would repeat every job that outlasts Redis's visibility timeout.
         task_acks_late=False,
+        # Not even that costs Redis a round trip: a queue forgets a bell when it hands it out.
+        task_queues=[Queue(lane.value, no_ack=True) for lane in Lane],  # type: ignore[no-untyped-call]
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
         # Results live in Postgres.
@@ -57,6 +75,8 @@ def create_celery(redis_url: str) -> Celery:
             "socket_keepalive": True,
             "health_check_interval": 10,
             "retry_on_timeout": False,
+            # Otherwise kombu sleeps two seconds and connects once more before it reports a dead Redis.
+            "max_retries": 0,
         },
         # Early acknowledgement leaves nothing to cancel, and a job must survive a restart of Redis.
         worker_cancel_long_running_tasks_on_connection_loss=False,
@@ -80,18 +100,23 @@ class Doorbell:
 
     def __init__(self, celery: Celery) -> None:
         self._celery = celery
+        self._producers = pools.producers[self._connection()]
         self._silent_until = 0.0
         self._lock = threading.Lock()
 
     def ring(self, lane: str, times: int = 1) -> bool:
         """Ring once for each piece of work; False where Redis did not take the bell."""
-        if time.monotonic() < self._silent_until:
+        if self._is_silent():
             return False
         task, args = (DELIVER_NEXT, []) if lane == Lane.WEBHOOKS else (RUN_NEXT, [lane])
+        options = {"queue": lane, "expires": _BELL_EXPIRES_SECONDS, "retry": False}
         try:
-            for _ in range(times):
-                self._celery.send_task(task, args=args, queue=lane, expires=_BELL_EXPIRES_SECONDS, retry=False)
-        except (OperationalError, OSError) as error:
+            with self._producers.acquire(block=True, timeout=_RING_SECONDS) as producer:
+                for _ in range(times):
+                    if self._is_silent():  # another thread found out while this one waited for a producer
+                        return False
+                    self._celery.send_task(task, args=args, producer=producer, **options)
+        except (OperationalError, LimitExceeded, OSError) as error:
             with self._lock:
                 self._silent_until = time.monotonic() + _BREAKER_SECONDS
             log.warning("doorbell_failed", extra={"lane": lane, "reason": type(error).__name__})
@@ -99,10 +124,17 @@ class Doorbell:
         return True
 
     def answers(self) -> bool:
-        """Tell whether Redis takes connections."""
+        """Tell whether Redis answers."""
         try:
-            with self._celery.connection_for_write() as connection:
+            with self._connection() as connection:
                 connection.ensure_connection(max_retries=1, timeout=1)
         except (OperationalError, OSError):
             return False
         return True
+
+    def _is_silent(self) -> bool:
+        return time.monotonic() < self._silent_until
+
+    def _connection(self) -> Any:
+        # A connection to ring over waits less long than the one over which a worker listens.
+        return self._celery.connection_for_write(transport_options={"socket_timeout": _RING_SECONDS})

@@ -62,8 +62,14 @@ def _secret_key(value: str) -> bytes:
     return key
 
 
-def _setting(read: Callable[[str], Any], help_: str, default: Any = None) -> Any:
-    return dataclasses.field(default=default, metadata={"read": read, "help": help_})
+def _level(value: str) -> str:
+    if value.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
+    return value.upper()
+
+
+def _setting(read: Callable[[str], Any], help_: str, default: Any = None, *, secret: bool = False) -> Any:
+    return dataclasses.field(default=default, repr=not secret, metadata={"read": read, "help": help_})
 
 
 def default_cache_dir() -> Path:
@@ -79,17 +85,21 @@ class Settings:
         _text,
         "Postgres 18 with pgvector, as postgresql://user:password@host/database; unset: `rekollect up` starts its own",
         "",
+        secret=True,
     )
     redis_url: str = _setting(
-        _text, "Valkey or Redis, as redis://host:6379/0; unset: `rekollect up` starts its own", ""
+        _text, "Valkey or Redis, as redis://host:6379/0; unset: `rekollect up` starts its own", "", secret=True
     )
     secret_key: bytes = _setting(
         _secret_key,
         "32 bytes in base64 that encrypt the secrets in the database; `rekollect up` makes and keeps one",
         b"",
+        secret=True,
     )
     bootstrap_access_key_id: str = _setting(_text, "id of the first access key of a new database", "")
-    bootstrap_secret_access_key: str = _setting(_text, "secret of the first access key of a new database", "")
+    bootstrap_secret_access_key: str = _setting(
+        _text, "secret of the first access key of a new database", "", secret=True
+    )
     region: tuple[str, ...] = _setting(
         _words,
         "regions that clients may sign for; the first one stands in ARNs",
@@ -112,13 +122,13 @@ class Settings:
     s3_endpoint_url: str = _setting(_text, "S3-compatible endpoint for S3Object images; unset: AWS", "")
     s3_region: str = _setting(_text, "region of the S3 endpoint", "us-east-1")
     s3_access_key_id: str = _setting(_text, "access key for S3; unset: the usual AWS credential chain", "")
-    s3_secret_access_key: str = _setting(_text, "secret of that key", "")
+    s3_secret_access_key: str = _setting(_text, "secret of that key", "", secret=True)
     dial_allow: tuple[IPNetwork, ...] = _setting(
         _networks,
         "addresses or networks that image URLs and webhooks may reach although they are not public (127.0.0.0/8 for tests)",
         (),
     )
-    log_level: str = _setting(_text, "DEBUG, INFO, WARNING or ERROR", "INFO")
+    log_level: str = _setting(_level, "DEBUG, INFO, WARNING or ERROR", "INFO")
 
     @property
     def cache(self) -> Path:

@@ -32,6 +32,8 @@ class Cipher:
         """Give the text back, or raise WrongSecretKey."""
         nonce, sealed = ciphertext[1 : 1 + _NONCE_BYTES], ciphertext[1 + _NONCE_BYTES :]
         try:
+            if ciphertext[:1] != _FORMAT:
+                raise InvalidTag
             return self._aead.decrypt(nonce, sealed, owner.encode()).decode()
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:  # ValueError: it was cut off
             raise WrongSecretKey(WrongSecretKey.__doc__) from error

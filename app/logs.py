@@ -42,6 +42,7 @@ def configure(level: str) -> None:
         "botocore",
         "celery.app.trace",
         "celery.beat",
+        "celery.worker.consumer.consumer",
         "celery.worker.strategy",
         "kombu",
         "urllib3",

@@ -16,6 +16,8 @@ from app.local.postgres import LocalPostgres
 from tests.live import LiveStack
 from tests.s3 import S3Server
 
+pytest.register_assert_rewrite("tests.faults")
+
 
 @pytest.fixture(scope="session")
 def settings() -> Settings:

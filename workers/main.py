@@ -5,8 +5,10 @@ The process edge: settings are read here, logs are set up, and a worker loads it
 
 import logging
 import time
+import warnings
 from typing import Any
 
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from celery.signals import setup_logging, worker_init, worker_ready
 
 from app import logs
@@ -16,6 +18,9 @@ from workers import tasks  # noqa: F401 - registers the tasks
 from workers.runtime import current, open_runtime
 
 log = logging.getLogger(__name__)
+
+# Celery warns that root must not read pickles; we accept JSON alone.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 settings = Settings.from_environment()
 settings.require("database_url", "redis_url", "secret_key")
@@ -40,4 +45,6 @@ def _load_models(sender: Any, **_: Any) -> None:
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def _ready(**_: Any) -> None:
+    # At every loss of Redis Celery warns of a setting that we did set. It asks for these warnings itself, so not earlier.
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     log.info("worker_ready", extra={"worker": current().worker})

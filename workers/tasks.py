@@ -3,7 +3,8 @@
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from celery import shared_task
 
@@ -27,19 +28,25 @@ _KINDS = {"IndexFaces": index_faces.run, "SearchFacesByImage": search_faces.run}
 def run_next(lane: str) -> None:
     """Claim the next job of a lane, run it, and end it."""
     runtime = current()
-    try:
+    with _postgres_may_be_away(broker.RUN_NEXT):
         claim = jobs.claim(runtime.database, lane, worker=runtime.worker, run_timeout=runtime.settings.run_timeout)
         if claim is None:
             return
         began = time.monotonic()
         with runtime.heartbeat.hold(claim):
             outcome = _run(claim, runtime)
-    except ServiceUnavailable:  # Postgres stayed away; the sweeper takes the job up when it is back
-        log.warning("postgres_unavailable", extra={"task": broker.RUN_NEXT})
-        return
-    milliseconds = round((time.monotonic() - began) * 1000)
-    fields = {"job_id": claim.job_id, "operation": claim.operation, "attempt": claim.attempt}
-    log.info("job_finished", extra={**fields, "outcome": outcome, "milliseconds": milliseconds})
+        milliseconds = round((time.monotonic() - began) * 1000)
+        fields = {"job_id": claim.job_id, "operation": claim.operation, "attempt": claim.attempt}
+        log.info("job_finished", extra={**fields, "outcome": outcome, "milliseconds": milliseconds})
+
+
+@contextmanager
+def _postgres_may_be_away(task: str) -> Iterator[None]:
+    """Give up quietly where Postgres stays away: what was to be done stands there, and is taken up when it is back."""
+    try:
+        yield
+    except ServiceUnavailable:
+        log.warning("postgres_unavailable", extra={"task": task})
 
 
 def _run(claim: Claim, runtime: Runtime) -> str:
@@ -78,23 +85,26 @@ def _end(ending: Callable[[], bool], outcome: str) -> str:
 @shared_task(name=broker.DELIVER_NEXT)  # type: ignore[untyped-decorator]
 def deliver_next() -> None:
     """Send the webhook that is due the longest."""
-    courier.deliver_next(current(), chance=random.random())  # noqa: S311 - jitter, not a secret
+    with _postgres_may_be_away(broker.DELIVER_NEXT):
+        courier.deliver_next(current(), chance=random.random())  # noqa: S311 - jitter, not a secret
 
 
 @shared_task(name=broker.SWEEP)  # type: ignore[untyped-decorator]
 def sweep() -> None:
     """Take jobs from dead workers, expire what nobody started, ring again for what waits."""
     runtime = current()
-    rescued = runtime.outcomes.rescue()
-    expired = runtime.outcomes.expire()
-    jobs.ring_again(runtime.database, runtime.doorbell)
-    if rescued or expired:
-        log.warning("swept", extra={"rescued": rescued, "expired": expired})
+    with _postgres_may_be_away(broker.SWEEP):
+        rescued = runtime.outcomes.rescue()
+        expired = runtime.outcomes.expire()
+        jobs.ring_again(runtime.database, runtime.doorbell)
+        if rescued or expired:
+            log.warning("swept", extra={"rescued": rescued, "expired": expired})
 
 
 @shared_task(name=broker.PURGE)  # type: ignore[untyped-decorator]
 def purge() -> None:
     """Delete jobs past their retention."""
-    deleted = jobs.purge(current().database)
-    if deleted:
-        log.info("purged", extra={"jobs": deleted})
+    with _postgres_may_be_away(broker.PURGE):
+        deleted = jobs.purge(current().database)
+        if deleted:
+            log.info("purged", extra={"jobs": deleted})

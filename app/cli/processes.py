@@ -14,7 +14,7 @@ from app.db import migrate as schema
 from app.domain.jobs import Lane
 from app.services.access_keys import ensure_first_key
 
-_CELERY = [sys.executable, "-m", "celery", "-A", "workers.main"]
+_CELERY = [sys.executable, "-m", "celery", "--quiet", "-A", "workers.main"]
 
 
 def configure_api(parser: argparse.ArgumentParser) -> None:
@@ -79,8 +79,7 @@ def courier(arguments: argparse.Namespace) -> NoReturn:
 
 def beat(arguments: argparse.Namespace) -> NoReturn:
     """Tick: sweep every second, purge every minute. Any number may run."""
-    # Celery's plain scheduler keeps no file: every tick is idempotent, and what is due is told by Postgres.
-    _become([*_CELERY, "beat", "--scheduler", "celery.beat.Scheduler", "--pidfile="])
+    _become([*_CELERY, "beat", "--scheduler", "workers.ticks:Scheduler", "--pidfile="])
 
 
 def migrate(arguments: argparse.Namespace) -> int:

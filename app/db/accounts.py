@@ -66,6 +66,11 @@ def revoke_key(connection: Connection, access_key_id: str) -> bool:
     return connection.execute(statement).rowcount == 1
 
 
+def lock_keys(connection: Connection) -> None:
+    """Keep everybody else from making or revoking a key until the transaction ends; finding one goes on."""
+    connection.execute(sa.text("LOCK TABLE access_keys IN SHARE ROW EXCLUSIVE MODE"))
+
+
 def any_key(connection: Connection) -> bool:
     """Tell whether the database has an access key at all, revoked ones included."""
     return connection.execute(sa.select(sa.exists(sa.select(access_keys.c.access_key_id)))).scalar_one()

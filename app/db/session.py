@@ -47,6 +47,7 @@ class Database:
             max_overflow=pool_size,
             pool_timeout=5,
             pool_pre_ping=True,  # a restart of Postgres must cost a reconnect, not a failed request
+            hide_parameters=True,  # an error's text goes to the log, where images, embeddings and secrets have no place
             connect_args={"connect_timeout": 5, "options": _SESSION_OPTIONS, "application_name": "rekollect"},
         )
 

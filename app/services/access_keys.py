@@ -7,7 +7,7 @@ the key is made, and rests encrypted.
 import base64
 import hmac
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy.engine import Connection
 
@@ -25,9 +25,9 @@ class NewKey:
     """A key that was just made; its secrets are not shown again."""
 
     access_key_id: str
-    secret_access_key: str
-    api_key: str
-    webhook_secret: str
+    secret_access_key: str = field(repr=False)
+    api_key: str = field(repr=False)
+    webhook_secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class KnownKey:
     """The owner and the secret of a good key."""
 
     account_id: int
-    secret: str
+    secret: str = field(repr=False)
 
 
 def create(
@@ -91,6 +91,7 @@ def ensure_first_key(database_url: str, settings: Settings) -> NewKey | None:
     database = Database(database_url, pool_size=1)
     try:
         with database.transaction() as connection:
+            accounts.lock_keys(connection)  # of processes that start together one makes the key
             if accounts.any_key(connection):
                 return None
             return create(

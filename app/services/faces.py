@@ -109,9 +109,7 @@ def search(
 ) -> list[Document]:
     """List FaceMatches with a similarity of at least the threshold, best first."""
     curve = VERSIONS[collection.model].curve
-    hits = faces.nearest(
-        connection, collection, embedding, min_cosine=curve.cosine(threshold), limit=min(max_faces, MAX_MATCHES)
-    )
+    hits = faces.nearest(connection, collection, embedding, min_cosine=curve.cosine(threshold), limit=max_faces)
     return [_match(hit, curve.similarity(hit.cosine)) for hit in hits]
 
 

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,9 @@ from botocore.credentials import Credentials
 from tests.live import Answer, LiveStack
 
 AWS_JSON = "application/x-amz-json-1.1"
+#: Two threads that patch and restore the clock at once could leave a stopped one behind.
+_CLOCK = threading.Lock()
+
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code", "retryable", "request_id"}
 
 
@@ -49,7 +53,7 @@ def signed(
     for name, value in (headers or {}).items():
         request.headers[name] = value
     credentials = credentials or Credentials(live.key.access_key_id, live.key.secret_access_key)
-    with patch("botocore.auth.get_current_datetime", return_value=at or datetime.now(UTC)):
+    with _CLOCK, patch("botocore.auth.get_current_datetime", return_value=at or datetime.now(UTC)):
         SigV4Auth(credentials, service, region).add_auth(request)
     return dict(request.headers.items())
 

@@ -17,7 +17,7 @@ def faulty(
     with (
         HeldServer(portraits["biden"]) as pictures,
         HeldServer() as hooks,
-        LiveStack(tmp_path_factory.mktemp("faulty"), workers=2) as live,
+        LiveStack(tmp_path_factory.mktemp("faulty"), workers=2, durable=True) as live,
     ):
         rekognition = live.rekognition()
         rekognition.create_collection(CollectionId=COLLECTION)

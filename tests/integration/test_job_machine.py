@@ -6,7 +6,7 @@ all, what has ended stays as it is, and events, images and results are there exa
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import sqlalchemy as sa
@@ -79,11 +79,14 @@ class JobMachine(RuleBasedStateMachine):
             assert self.rows[uuid.UUID(claim.job_id)]["status"] == Status.QUEUED
             self.claims.append(claim)
 
-    @rule()
-    def claim_and_die(self) -> None:
+    @rule(taken_over=st.booleans())
+    def claim_and_freeze(self, taken_over: bool) -> None:
         self.claim()
         self.every_job_keeps_its_rules()
         self.rescue(silence=16)
+        if taken_over:
+            self.every_job_keeps_its_rules()
+            self.claim()
 
     @precondition(lambda self: self.claims)
     @rule(worker=workers)
@@ -112,10 +115,8 @@ class JobMachine(RuleBasedStateMachine):
         def complete(_: object) -> dict[str, Any]:
             raise ZeroDivisionError
 
-        try:
+        with suppress(ZeroDivisionError):
             assert self.desk.outcomes.succeed(self.claim_of(worker), complete) is False
-        except ZeroDivisionError:
-            pass
 
     @precondition(lambda self: self.claims)
     @rule(worker=workers)
@@ -187,6 +188,6 @@ def test_a_job_keeps_its_rules_whatever_happens(desk: Desk) -> None:
     run_state_machine_as_test(
         lambda: JobMachine(desk),
         settings=settings(
-            max_examples=20, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

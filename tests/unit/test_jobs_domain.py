@@ -1,0 +1,114 @@
+"""A job's rules without a database: what is final, what is shown, and how long webhooks pause."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.jobs import TERMINAL, TRANSITIONS, Job, Status, document, event_type
+from app.domain.webhooks import JITTER, MAX_ATTEMPTS, RETRY_SCHEDULE, pause_before
+
+NOON = datetime(2026, 7, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+def make_job(status: Status = Status.QUEUED, **changes: Any) -> Job:
+    values: dict[str, Any] = {
+        "job_id": "01890a5d-ac96-774b-bcce-b302099a8057",
+        "account_id": 1,
+        "operation": "IndexFaces",
+        "status": status,
+        "attempt": 0,
+        "result": None,
+        "error": None,
+        "caller_metadata": None,
+        "webhook_url": "https://example.com/hook",
+        "request_hash": b"hash",
+        "created_at": NOON,
+        "started_at": None,
+        "finished_at": None,
+        "expires_at": None,
+    }
+    return Job(**(values | changes))
+
+
+def test_what_is_absent_is_left_out() -> None:
+    assert document(make_job()) == {
+        "JobId": "01890a5d-ac96-774b-bcce-b302099a8057",
+        "Operation": "IndexFaces",
+        "Status": "QUEUED",
+        "Done": False,
+        "Attempt": 0,
+        "CreatedAt": "2026-07-01T12:00:00.123Z",
+        "Links": {"Self": "/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057"},
+    }
+
+
+def test_everything_else_is_shown() -> None:
+    finished = NOON.astimezone(timezone(timedelta(hours=2)))
+    shown = document(
+        make_job(
+            Status.SUCCEEDED,
+            attempt=2,
+            result={},
+            caller_metadata={"order": "7"},
+            started_at=NOON,
+            finished_at=finished,
+            expires_at=NOON + timedelta(days=30),
+        )
+    )
+    assert (shown["Done"], shown["Result"], shown["Metadata"]) == (True, {}, {"order": "7"})
+    assert shown["FinishedAt"] == shown["StartedAt"] == "2026-07-01T12:00:00.123Z"
+    assert shown["ExpiresAt"] == "2026-07-31T12:00:00.123Z"
+    assert "Error" not in shown
+
+
+def test_neither_the_account_nor_the_webhook_is_shown() -> None:
+    assert "example.com" not in str(document(make_job()))
+    assert not {"AccountId", "RequestHash"} & document(make_job()).keys()
+
+
+def test_terminal_statuses_are_those_that_lead_nowhere() -> None:
+    assert set(TRANSITIONS) == set(Status)
+    assert {status for status, following in TRANSITIONS.items() if not following} == TERMINAL
+    assert {status for status in Status if make_job(status).done} == TERMINAL
+
+
+def test_every_status_can_be_reached() -> None:
+    reached = {Status.QUEUED}
+    for _ in Status:
+        reached |= {following for status in reached for following in TRANSITIONS[status]}
+    assert reached == set(Status)
+
+
+@pytest.mark.parametrize("status", sorted(TERMINAL))
+def test_events_are_named_after_how_the_job_ended(status: Status) -> None:
+    assert event_type(status) == f"job.{status.lower()}"
+
+
+@given(st.integers(2, MAX_ATTEMPTS), st.floats(0, 1))
+def test_a_pause_is_the_schedules_give_or_take_a_fifth(attempt: int, chance: float) -> None:
+    pause = pause_before(attempt, chance)
+    step = RETRY_SCHEDULE[attempt - 2]
+    assert pause is not None
+    slack = timedelta(microseconds=1)
+    assert step * (1 - JITTER) - slack <= pause <= step * (1 + JITTER) + slack
+
+
+@given(st.integers(2, MAX_ATTEMPTS), st.floats(0, 1), st.floats(0, 1))
+def test_pauses_spread_with_chance(attempt: int, one: float, other: float) -> None:
+    low, high = (pause_before(attempt, chance) for chance in sorted((one, other)))
+    assert low is not None
+    assert high is not None
+    assert low <= high
+
+
+@given(st.integers(MAX_ATTEMPTS + 1, 1000), st.floats(0, 1))
+def test_the_schedule_ends(attempt: int, chance: float) -> None:
+    assert pause_before(attempt, chance) is None
+
+
+def test_the_schedule_grows_and_takes_about_three_days() -> None:
+    assert sorted(RETRY_SCHEDULE) == list(RETRY_SCHEDULE)
+    assert timedelta(days=3) < sum(RETRY_SCHEDULE, timedelta()) < timedelta(days=4)
