@@ -48,6 +48,13 @@ def _words(value: str) -> tuple[str, ...]:
     return tuple(word for word in value.replace(",", " ").split() if word)
 
 
+def _regions(value: str) -> tuple[str, ...]:
+    regions = _words(value)
+    if not regions:
+        raise ValueError("must name a region")
+    return regions
+
+
 def _networks(value: str) -> tuple[IPNetwork, ...]:
     return parse_networks(_words(value))
 
@@ -101,7 +108,7 @@ class Settings:
         _text, "secret of the first access key of a new database", "", secret=True
     )
     region: tuple[str, ...] = _setting(
-        _words,
+        _regions,
         "regions that clients may sign for; the first one stands in ARNs",
         ("us-east-1", "us-west-2", "eu-west-1"),
     )

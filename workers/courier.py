@@ -8,7 +8,9 @@ import logging
 from datetime import timedelta
 
 from app.db import deliveries
+from app.db.session import Row
 from app.domain import webhooks
+from app.encryption import WrongSecretKey
 from workers.runtime import Runtime
 from workers.webhooks import Delivery, Outcome, attempt
 
@@ -21,9 +23,7 @@ def deliver_next(runtime: Runtime, *, chance: float) -> None:
         row = deliveries.claim(connection, lease=webhooks.LEASE)
     if row is None:
         return
-    secret = runtime.cipher.decrypt(bytes(row.webhook_secret), owner=f"account {row.account}")
-    delivery = Delivery(str(row.delivery_id), row.event_id, row.url, secret, bytes(row.body), row.attempts)
-    outcome = attempt(runtime.dialer, delivery, int(row.timestamp))
+    outcome = _attempt(row, runtime)
     status, pause = _standing(outcome, row.attempts, chance)
     answer = {
         "status_code": outcome.status,
@@ -34,6 +34,16 @@ def deliver_next(runtime: Runtime, *, chance: float) -> None:
     with runtime.database.transaction() as connection:
         deliveries.record(connection, row.delivery_id, row.attempts, answer, status=status, pause=pause)
     log.info("delivery_attempted", extra={"event_id": row.event_id, "attempt": row.attempts, "status": status})
+
+
+def _attempt(row: Row, runtime: Runtime) -> Outcome:
+    try:
+        secret = runtime.cipher.decrypt(bytes(row.webhook_secret), owner=f"account {row.account}")
+    except WrongSecretKey as error:  # an attempt like any other: the operator sees it, and the schedule goes on
+        log.error("webhook_secret_unreadable", extra={"event_id": row.event_id})
+        return Outcome(False, None, str(error), 0, b"", None, False)
+    delivery = Delivery(str(row.delivery_id), row.event_id, row.url, secret, bytes(row.body), row.attempts)
+    return attempt(runtime.dialer, delivery, int(row.timestamp))
 
 
 def _standing(outcome: Outcome, attempts: int, chance: float) -> tuple[str, timedelta | None]:

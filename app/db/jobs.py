@@ -5,6 +5,7 @@ holds. No row changed means that somebody else was first, and the caller throws 
 """
 
 import uuid
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
@@ -107,15 +108,7 @@ def claim(connection: Connection, lane: str, *, worker: str, run_timeout: timede
             heartbeat_at=_now,
             run_deadline_at=_now + run_timeout,
         )
-        .returning(
-            jobs.c.job_id,
-            jobs.c.lease,
-            jobs.c.attempt,
-            jobs.c.crashes,
-            jobs.c.account_id,
-            jobs.c.operation,
-            jobs.c.input,
-        )
+        .returning(*(jobs.c[field.name] for field in fields(Claim)))
     )
     row = connection.execute(statement).one_or_none()
     if row is None:
@@ -237,11 +230,16 @@ def unheard(connection: Connection, *, silence: timedelta, limit: int) -> list[s
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    statement = sa.update(jobs).where(jobs.c.job_id.in_(candidates)).values(rung_at=_now).returning(jobs.c.lane)
+    statement = sa.update(jobs).where(jobs.c.job_id.in_(_once(candidates))).values(rung_at=_now).returning(jobs.c.lane)
     return list(connection.execute(statement).scalars())
 
 
 def purge(connection: Connection, *, limit: int) -> int:
     """Delete jobs past their retention, with everything that hangs on them; give how many."""
     doomed = sa.select(jobs.c.job_id).where(jobs.c.expires_at < _now).limit(limit).with_for_update(skip_locked=True)
-    return connection.execute(sa.delete(jobs).where(jobs.c.job_id.in_(doomed))).rowcount
+    return connection.execute(sa.delete(jobs).where(jobs.c.job_id.in_(_once(doomed)))).rowcount
+
+
+def _once(candidates: sa.Select[tuple[uuid.UUID]]) -> sa.Select[tuple[uuid.UUID]]:
+    """Have a subquery run once: a nested loop asks a plain one again for each row, and its limit bounds nothing."""
+    return sa.select(candidates.cte("candidates").prefix_with("MATERIALIZED").c.job_id)

@@ -17,7 +17,7 @@ def token(kind: str, last: str) -> str:
 def read_number(value: str | None, kind: str) -> int:
     """Give the number back, or 0 where there is no token; raises InvalidPaginationToken."""
     last = _read(value, kind, default="0")
-    if not (last.isascii() and last.isdigit()):
+    if not (last.isascii() and last.isdigit() and len(last) <= 19 and int(last) < 2**63):  # the keys are bigints
         raise InvalidPaginationToken
     return int(last)
 

@@ -3,9 +3,11 @@
 import uuid
 
 import numpy as np
+import pytest
 import sqlalchemy as sa
 
 from app.db import deliveries, schema
+from app.db import jobs as rows
 from app.db.session import Database
 from app.domain.faces import DetectedFace
 from app.domain.webhooks import LEASE
@@ -137,7 +139,8 @@ def test_only_jobs_past_their_retention_are_purged(desk: Desk) -> None:
     assert old.job_id not in {new.job_id, waiting.job_id}
 
 
-def test_a_purge_is_short_and_the_next_one_goes_on(desk: Desk) -> None:
+@pytest.mark.parametrize("plan", ["of the planner", "nested loop"])
+def test_a_purge_is_short_and_the_next_one_goes_on(desk: Desk, plan: str) -> None:
     desk.change(
         sa.text(
             "INSERT INTO jobs (account_id, operation, input, lane, request_hash, start_deadline_at, status,"
@@ -145,4 +148,13 @@ def test_a_purge_is_short_and_the_next_one_goes_on(desk: Desk) -> None:
             " now() - interval '1 s' FROM generate_series(1, 700)"
         ).bindparams(account=desk.account.account_id)
     )
-    assert (jobs.purge(desk.database), jobs.purge(desk.database), jobs.purge(desk.database)) == (500, 200, 0)
+    deleted = []
+    for _ in range(3):
+        with desk.database.transaction() as connection:
+            if (
+                plan == "nested loop"
+            ):  # as the planner chooses it where it knows little: asks a subquery again and again
+                for method in ("hashjoin", "mergejoin", "material", "hashagg", "sort"):
+                    connection.exec_driver_sql(f"SET LOCAL enable_{method} = off")
+            deleted.append(rows.purge(connection, limit=500))
+    assert deleted == [500, 200, 0]
