@@ -84,7 +84,6 @@ def create_celery(redis_url: str) -> Celery:
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
-        worker_soft_shutdown_timeout=20,
         beat_schedule={
             "sweep": {"task": SWEEP, "schedule": 1.0, "options": {"expires": 5, "queue": Lane.MAINTENANCE.value}},
             "purge": {"task": PURGE, "schedule": 60.0, "options": {"expires": 60, "queue": Lane.MAINTENANCE.value}},

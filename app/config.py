@@ -17,6 +17,9 @@ from app.domain.addresses import IPNetwork, parse_networks
 
 PREFIX = "REKOLLECT_"
 
+#: Threads of a web process that never wait for a job.
+_FREE_THREADS = 4
+
 
 class SettingsError(Exception):
     """One or more settings are missing or wrong; the message names each variable."""
@@ -26,16 +29,39 @@ def _text(value: str) -> str:
     return value
 
 
+def _postgres_url(value: str) -> str:
+    scheme, separator, rest = value.partition("://")
+    if scheme not in ("postgresql", "postgres") or not separator:
+        raise ValueError("must be postgresql://user:password@host/database")
+    return f"postgresql://{rest}"
+
+
+def _redis_url(value: str) -> str:
+    if not value.startswith(("redis://", "rediss://", "redis+socket://")):
+        raise ValueError("must be redis://host:6379/0, rediss://... or redis+socket:///path")
+    return value
+
+
+def _http_url(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("must be an http or https URL")
+    return value
+
+
+def _access_key_id(value: str) -> str:
+    if not (value.isascii() and value.isalnum() and len(value) <= 128):
+        raise ValueError("must be letters and digits")
+    return value
+
+
+def _provider(value: str) -> str:
+    if value not in ("CPUExecutionProvider", "CUDAExecutionProvider"):
+        raise ValueError("must be CPUExecutionProvider or CUDAExecutionProvider")
+    return value
+
+
 def _path(value: str) -> Path:
     return Path(value).expanduser()
-
-
-def _flag(value: str) -> bool:
-    if value.lower() in ("1", "true", "yes", "on"):
-        return True
-    if value.lower() in ("0", "false", "no", "off", ""):
-        return False
-    raise ValueError("must be 1 or 0")
 
 
 def _positive(value: str) -> int:
@@ -89,13 +115,13 @@ class Settings:
     """All settings of all processes; the README's table is kept equal to this list by a test."""
 
     database_url: str = _setting(
-        _text,
+        _postgres_url,
         "Postgres 18 with pgvector, as postgresql://user:password@host/database; unset: `rekollect up` starts its own",
         "",
         secret=True,
     )
     redis_url: str = _setting(
-        _text, "Valkey or Redis, as redis://host:6379/0; unset: `rekollect up` starts its own", "", secret=True
+        _redis_url, "Valkey or Redis, as redis://host:6379/0; unset: `rekollect up` starts its own", "", secret=True
     )
     secret_key: bytes = _setting(
         _secret_key,
@@ -103,7 +129,7 @@ class Settings:
         b"",
         secret=True,
     )
-    bootstrap_access_key_id: str = _setting(_text, "id of the first access key of a new database", "")
+    bootstrap_access_key_id: str = _setting(_access_key_id, "id of the first access key of a new database", "")
     bootstrap_secret_access_key: str = _setting(
         _text, "secret of the first access key of a new database", "", secret=True
     )
@@ -124,9 +150,11 @@ class Settings:
     models_dir: Path | None = _setting(_path, "folder with model files to use instead of downloading them")
     cache_dir: Path | None = _setting(_path, "folder for pulled models and samples (default ~/.cache/rekollect)")
     execution_provider: str = _setting(
-        _text, "onnxruntime's execution provider: CPUExecutionProvider or CUDAExecutionProvider", "CPUExecutionProvider"
+        _provider,
+        "onnxruntime's execution provider: CPUExecutionProvider or CUDAExecutionProvider",
+        "CPUExecutionProvider",
     )
-    s3_endpoint_url: str = _setting(_text, "S3-compatible endpoint for S3Object images; unset: AWS", "")
+    s3_endpoint_url: str = _setting(_http_url, "S3-compatible endpoint for S3Object images; unset: AWS", "")
     s3_region: str = _setting(_text, "region of the S3 endpoint", "us-east-1")
     s3_access_key_id: str = _setting(_text, "access key for S3; unset: the usual AWS credential chain", "")
     s3_secret_access_key: str = _setting(_text, "secret of that key", "", secret=True)
@@ -141,6 +169,11 @@ class Settings:
     def cache(self) -> Path:
         """Folder for pulled files."""
         return self.cache_dir or default_cache_dir()
+
+    @property
+    def seats(self) -> int:
+        """How many requests may wait at once: some threads always stay free for quick calls and probes."""
+        return max(1, min(self.max_waiters, self.api_threads - _FREE_THREADS))
 
     @property
     def run_timeout(self) -> timedelta:

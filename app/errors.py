@@ -12,6 +12,7 @@ class ServiceError(Exception):
     code = "InternalServerError"
     default_message = "Internal server error"
     retryable = False
+    unavailable = False  # temporarily unable, as opposed to refused for calling too often
 
     def __init__(self, message: str | None = None) -> None:
         self.message = self.default_message if message is None else message
@@ -30,6 +31,7 @@ class ServiceUnavailable(ServiceError):
     code = "ThrottlingException"
     default_message = "Service Unavailable"
     retryable = True
+    unavailable = True
 
 
 class Throttled(ServiceError):

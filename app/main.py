@@ -42,7 +42,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         settings=settings,
         database=database,
         doorbell=Doorbell(create_celery(settings.redis_url)),
-        waiting=Waiting(database, JobListener(settings.database_url), max_waiters=settings.max_waiters),
+        waiting=Waiting(database, JobListener(settings.database_url), max_waiters=settings.seats),
         cipher=Cipher(settings.secret_key),
     )
     install(app.extensions, shared)

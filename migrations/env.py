@@ -1,6 +1,6 @@
 """Run the migrations against REKOLLECT_DATABASE_URL, or against the connection that a caller hands in.
 
-The timeouts keep a migration from waiting for a lock while every query queues up behind it; the advisory lock keeps two
+The lock timeout keeps a migration from waiting for a lock while every query queues up behind it; the advisory lock keeps two
 processes that start together from migrating twice.
 """
 

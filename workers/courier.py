@@ -10,19 +10,22 @@ from datetime import timedelta
 from app.db import deliveries
 from app.db.session import Row
 from app.domain import webhooks
-from app.encryption import WrongSecretKey
+from workers.insist import insist
 from workers.runtime import Runtime
 from workers.webhooks import Delivery, Outcome, attempt
 
 log = logging.getLogger(__name__)
 
+#: How long the outcome of an attempt is kept while Postgres is away: what its lease leaves after a slow attempt.
+_KEEP_SECONDS = 40.0
 
-def deliver_next(runtime: Runtime, *, chance: float) -> None:
-    """Deliver what is due the longest, if anything is; `chance` in 0..1 spreads the retries."""
+
+def deliver_next(runtime: Runtime, *, chance: float) -> bool:
+    """Deliver what is due the longest; False where nothing is. `chance` in 0..1 spreads the retries."""
     with runtime.database.transaction() as connection:
         row = deliveries.claim(connection, lease=webhooks.LEASE)
     if row is None:
-        return
+        return False
     outcome = _attempt(row, runtime)
     status, pause = _standing(outcome, row.attempts, chance)
     answer = {
@@ -31,19 +34,24 @@ def deliver_next(runtime: Runtime, *, chance: float) -> None:
         "milliseconds": outcome.milliseconds,
         "answer": outcome.answer,
     }
-    with runtime.database.transaction() as connection:
-        deliveries.record(connection, row.delivery_id, row.attempts, answer, status=status, pause=pause)
+
+    def record() -> None:
+        with runtime.database.transaction() as connection:
+            deliveries.record(connection, row.delivery_id, row.attempts, answer, status=status, pause=pause)
+
+    insist(record, _KEEP_SECONDS)
     log.info("delivery_attempted", extra={"event_id": row.event_id, "attempt": row.attempts, "status": status})
+    return True
 
 
 def _attempt(row: Row, runtime: Runtime) -> Outcome:
+    """Attempt a delivery; whatever goes wrong on our side is an attempt like any other, so that the schedule goes on."""
     try:
         secret = runtime.cipher.decrypt(bytes(row.webhook_secret), owner=f"account {row.account}")
-    except WrongSecretKey as error:  # an attempt like any other: the operator sees it, and the schedule goes on
-        log.error("webhook_secret_unreadable", extra={"event_id": row.event_id})
-        return Outcome(False, None, str(error), 0, b"", None, False)
-    delivery = Delivery(str(row.delivery_id), row.event_id, row.url, secret, bytes(row.body), row.attempts)
-    return attempt(runtime.dialer, delivery, int(row.timestamp))
+        return attempt(runtime.dialer, Delivery(row.event_id, row.url, secret, bytes(row.body)), int(row.timestamp))
+    except Exception as error:
+        log.error("delivery_crashed", exc_info=error, extra={"event_id": row.event_id})
+        return Outcome(False, None, "internal error", 0, b"", None, False)
 
 
 def _standing(outcome: Outcome, attempts: int, chance: float) -> tuple[str, timedelta | None]:

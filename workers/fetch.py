@@ -5,6 +5,7 @@ causes, so that a caller cannot ask which keys exist in a bucket that is not his
 """
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -19,6 +20,8 @@ from app.errors import ImageTooLarge, InvalidImageUrl, InvalidS3Object
 from workers.outbound import Dialer, Unreachable
 
 URL_DEADLINE_SECONDS = 15.0
+S3_DEADLINE_SECONDS = 30.0
+_PIECE_BYTES = 256 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +54,8 @@ class Fetcher:
         version = {} if reference.version is None else {"VersionId": reference.version}
         try:
             answer = self._s3_client.get_object(Bucket=reference.bucket, Key=reference.name, **version)
-            with answer["Body"] as body:
-                content: bytes = body.read(MAX_FETCHED_BYTES + 1)
-        except (ClientError, BotoCoreError, UnicodeError) as error:
+            content = _read(answer["Body"])
+        except (ClientError, BotoCoreError, UnicodeError, TimeoutError) as error:
             # UnicodeError: JSON can spell a key that UTF-8 cannot.
             log.warning(
                 "s3_fetch_failed", extra={"bucket": reference.bucket, "key": reference.name, "cause": _cause(error)}
@@ -75,6 +77,18 @@ class Fetcher:
         if answer.truncated:
             raise ImageTooLarge
         return answer.body
+
+
+def _read(body: Any) -> bytes:
+    """Read an S3 body up to one byte above the limit; the client's own timeout counts for each read alone."""
+    deadline = time.monotonic() + S3_DEADLINE_SECONDS
+    content = bytearray()
+    with body:
+        while len(content) <= MAX_FETCHED_BYTES and (piece := body.read(_PIECE_BYTES)):
+            content += piece
+            if time.monotonic() > deadline:
+                raise TimeoutError
+    return bytes(content)
 
 
 def make_s3_client(settings: Settings) -> S3Client:

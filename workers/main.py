@@ -14,7 +14,8 @@ from celery.signals import setup_logging, worker_init, worker_ready
 from app import logs
 from app.broker import create_celery
 from app.config import Settings
-from workers import tasks  # noqa: F401 - registers the tasks
+from workers import tasks
+from workers.drain import Drain
 from workers.runtime import current, open_runtime
 
 log = logging.getLogger(__name__)
@@ -37,14 +38,19 @@ def _configure_logs(**_: Any) -> None:
 @worker_init.connect  # type: ignore[untyped-decorator]
 def _load_models(sender: Any, **_: Any) -> None:
     # Before the first bell: a missing or damaged model stops the worker with its message, and no job waits for loading.
-    if sender.hostname.startswith("worker@"):
+    if _runs_jobs(sender):
         began = time.monotonic()
         current().load_models()
         log.info("models_loaded", extra={"milliseconds": round((time.monotonic() - began) * 1000)})
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
-def _ready(**_: Any) -> None:
+def _ready(sender: Any, **_: Any) -> None:
     # At every loss of Redis Celery warns of a setting that we did set. It asks for these warnings itself, so not earlier.
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
+    Drain(current().doorbell, tasks.drain_jobs if _runs_jobs(sender) else tasks.drain_deliveries).start()
     log.info("worker_ready", extra={"worker": current().worker})
+
+
+def _runs_jobs(consumer: Any) -> bool:
+    return str(consumer.hostname).startswith("worker@")

@@ -41,7 +41,8 @@ class Runtime:
     @cached_property
     def database(self) -> Database:
         """Connections to Postgres, enough for every thread, the heartbeat and the sweeper."""
-        return Database(self.settings.database_url, pool_size=self.settings.worker_threads + 4)
+        threads = max(self.settings.worker_threads, self.settings.courier_threads)
+        return Database(self.settings.database_url, pool_size=threads + 4)
 
     @cached_property
     def doorbell(self) -> Doorbell:
@@ -57,7 +58,7 @@ class Runtime:
     @cached_property
     def heartbeat(self) -> Heartbeat:
         """Renews the leases of the jobs that run here."""
-        return Heartbeat(self.database)
+        return Heartbeat(self.database, run_timeout=self.settings.run_timeout)
 
     @cached_property
     def engine(self) -> FaceEngine:
@@ -66,7 +67,7 @@ class Runtime:
 
     def load_models(self) -> None:
         """Open the models now rather than with the first job."""
-        log.debug("models_open", extra={"engine": type(self.engine).__name__})
+        _ = self.engine
 
     @cached_property
     def dialer(self) -> Dialer:

@@ -9,35 +9,40 @@ from contextlib import contextmanager
 from celery import shared_task
 
 from app import broker, service_model
-from app.domain.jobs import LEASE, Claim
+from app.domain.jobs import LEASE, Claim, Lane
 from app.errors import ServiceError, ServiceUnavailable
 from app.services import jobs
 from app.services.outcomes import Complete
 from workers import courier
+from workers.insist import insist
 from workers.jobs import index_faces, search_faces
 from workers.runtime import Runtime, current
 
 log = logging.getLogger(__name__)
 
-_PAUSE_SECONDS = 1.0
+_PURGE_SECONDS = 20.0  # of the minute between two ticks
 
 _KINDS = {"IndexFaces": index_faces.run, "SearchFacesByImage": search_faces.run}
 
 
 @shared_task(name=broker.RUN_NEXT)  # type: ignore[untyped-decorator]  # Celery ships no types
-def run_next(lane: str) -> None:
-    """Claim the next job of a lane, run it, and end it."""
-    runtime = current()
+def run_next(lane: str) -> bool:
+    """Claim the next job of a lane, run it, and end it; False where there was none."""
+    runtime, claim = current(), None
     with _postgres_may_be_away(broker.RUN_NEXT):
         claim = jobs.claim(runtime.database, lane, worker=runtime.worker, run_timeout=runtime.settings.run_timeout)
-        if claim is None:
-            return
-        began = time.monotonic()
-        with runtime.heartbeat.hold(claim):
-            outcome = _run(claim, runtime)
-        milliseconds = round((time.monotonic() - began) * 1000)
-        fields = {"job_id": claim.job_id, "operation": claim.operation, "attempt": claim.attempt}
-        log.info("job_finished", extra={**fields, "outcome": outcome, "milliseconds": milliseconds})
+        if claim is not None:
+            _run_and_log(claim, runtime)
+    return claim is not None
+
+
+def _run_and_log(claim: Claim, runtime: Runtime) -> None:
+    began = time.monotonic()
+    with runtime.heartbeat.hold(claim):
+        outcome = _run(claim, runtime)
+    milliseconds = round((time.monotonic() - began) * 1000)
+    fields = {"job_id": claim.job_id, "operation": claim.operation, "attempt": claim.attempt}
+    log.info("job_finished", extra={**fields, "outcome": outcome, "milliseconds": milliseconds})
 
 
 @contextmanager
@@ -71,22 +76,17 @@ def _shaped(operation: str, complete: Complete) -> Complete:
 
 
 def _end(ending: Callable[[], bool], outcome: str) -> str:
-    """Write the ending of a job; while Postgres is away the work is kept for as long as the lease can last."""
-    deadline = time.monotonic() + LEASE.total_seconds()
-    while True:
-        try:
-            return outcome if ending() else "lease-lost"
-        except ServiceUnavailable:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_PAUSE_SECONDS)
+    """Write the ending of a job, for as long as its lease can last."""
+    return outcome if insist(ending, LEASE.total_seconds()) else "lease-lost"
 
 
 @shared_task(name=broker.DELIVER_NEXT)  # type: ignore[untyped-decorator]
-def deliver_next() -> None:
-    """Send the webhook that is due the longest."""
+def deliver_next() -> bool:
+    """Send the webhook that is due the longest; False where there was none."""
+    found = False
     with _postgres_may_be_away(broker.DELIVER_NEXT):
-        courier.deliver_next(current(), chance=random.random())  # noqa: S311 - jitter, not a secret
+        found = courier.deliver_next(current(), chance=random.random())  # noqa: S311 - jitter, not a secret
+    return found  # noqa: RET504 - where the block swallowed an error, this is the first value
 
 
 @shared_task(name=broker.SWEEP)  # type: ignore[untyped-decorator]
@@ -105,6 +105,22 @@ def sweep() -> None:
 def purge() -> None:
     """Delete jobs past their retention."""
     with _postgres_may_be_away(broker.PURGE):
-        deleted = jobs.purge(current().database)
-        if deleted:
-            log.info("purged", extra={"jobs": deleted})
+        deadline = time.monotonic() + _PURGE_SECONDS
+        total = 0
+        while (deleted := jobs.purge(current().database)) and time.monotonic() < deadline:
+            total += deleted
+        if total:
+            log.info("purged", extra={"jobs": total})
+
+
+def drain_jobs() -> None:
+    """Do what the bells of a worker would have asked for, while there are none."""
+    sweep()
+    while any(run_next(lane) for lane in (Lane.INTERACTIVE.value, Lane.BULK.value)):
+        pass
+
+
+def drain_deliveries() -> None:
+    """Do what the bells of a courier would have asked for, while there are none."""
+    while deliver_next():
+        pass

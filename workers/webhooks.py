@@ -25,15 +25,12 @@ MAX_RETRY_AFTER_SECONDS = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message to one URL; `retiring_secrets` still sign while a secret is rotated."""
+    """A message to one URL."""
 
-    delivery_id: str
     event_id: str
     url: str
     secret: str = field(repr=False)
     body: bytes = field(repr=False)
-    attempt: int
-    retiring_secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +57,11 @@ def attempt(dialer: Dialer, delivery: Delivery, now_timestamp: int) -> Outcome:
 
 
 def _headers(delivery: Delivery, now_timestamp: int) -> dict[str, str]:
-    secrets = (delivery.secret, *delivery.retiring_secrets)
     return {
         "content-type": "application/json",
         "webhook-id": delivery.event_id,
         "webhook-timestamp": str(now_timestamp),
-        "webhook-signature": " ".join(
-            sign(secret, delivery.event_id, now_timestamp, delivery.body) for secret in secrets
-        ),
+        "webhook-signature": sign(delivery.secret, delivery.event_id, now_timestamp, delivery.body),
     }
 
 
@@ -91,7 +85,7 @@ def _retry_after(headers: Mapping[str, str], now_timestamp: int) -> float | None
         return min(float(text), MAX_RETRY_AFTER_SECONDS)
     try:
         when = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)

@@ -39,10 +39,11 @@ class StoredError(ServiceError):
         super().__init__(document["Message"])
         self.code = document["Code"]
         self.retryable = document["Retryable"]
+        self.unavailable = self.code == ServiceUnavailable.code  # a job is never refused for its caller's rate
 
 
 def request_id() -> str:
-    """Give the id of this request, made at first need; it stands in every answer and log line."""
+    """Give the id of this request, made at first need; it stands in the answer, and in the log beside an error."""
     if "request_id" not in g:
         g.request_id = str(uuid.uuid4())
     return str(g.request_id)
@@ -68,8 +69,7 @@ def aws_answer(error: ServiceError) -> Response:
 
 
 def _aws_status(error: ServiceError) -> int:
-    unable = error.code == "ThrottlingException" and error.message == ServiceUnavailable.default_message
-    return 500 if unable or error.code == "InternalServerError" else 400
+    return 500 if error.unavailable or error.code == "InternalServerError" else 400
 
 
 def problem(error: ServiceError, status: int | None = None) -> Response:
@@ -96,5 +96,5 @@ def problem(error: ServiceError, status: int | None = None) -> Response:
 def problem_status(error: ServiceError) -> int:
     """Give the HTTP status of an error under /v1."""
     if error.code == "ThrottlingException":
-        return 503 if error.message == ServiceUnavailable.default_message else 429
+        return 503 if error.unavailable else 429
     return _PROBLEM_STATUS.get(error.code, 400)

@@ -23,6 +23,9 @@ from app.services.waiting import TooManyWaiters
 
 blueprint = Blueprint("rekognition", __name__)
 
+#: JSON can take thirty times its size in memory; so much of it is parsed for strangers.
+_PARSED_UNSIGNED_BYTES = 64 * 1024
+
 
 #: What AWS tells a browser; it is the one answer of this wire in XML.
 _NO_OPERATION = (
@@ -56,15 +59,25 @@ def call(prefix: str = "") -> Response:
 
 def _call(shared: Context) -> dict[str, Any]:
     body = request.get_data(cache=False)
-    document = _parse(body)
-    operation = _operation(request.headers.get("X-Amz-Target", ""))
-    caller = auth.signed_caller(request, body, shared)
+    operation, caller, document = _read(body, shared)
     checked = service_model.check_input(operation, document)
     if operation in operations.QUICK:
         with shared.database.transaction() as connection:
             output = operations.QUICK[operation](connection, caller, checked)
         return service_model.shape_output(operation, output)
     return _run_job(shared, caller, operation, checked, _retry_key(body))
+
+
+def _read(body: bytes, shared: Context) -> tuple[str, Caller, object]:
+    """Parse before authenticating, as AWS does; a large body, whose parts could fill the memory, only after it."""
+    target = request.headers.get("X-Amz-Target", "")
+    if len(body) > _PARSED_UNSIGNED_BYTES:
+        operation = _operation(target)
+        caller = auth.signed_caller(request, body, shared)
+        return operation, caller, _parse(body)
+    document = _parse(body)
+    operation = _operation(target)
+    return operation, auth.signed_caller(request, body, shared), document
 
 
 def _parse(body: bytes) -> object:

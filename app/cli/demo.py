@@ -9,6 +9,7 @@ import argparse
 import base64
 import json
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 
 from app.assets import pull_samples
 from app.cli.receiver import Receiver
@@ -28,6 +30,7 @@ from app.local.stack import Stack
 COLLECTION = "demo"
 ENROLLED = {"obama.jpg": "barack-obama", "obama2.jpg": "barack-obama", "biden.jpg": "joe-biden"}
 PROBE, EXPECTED = "obama3.jpg", "barack-obama"
+_LONGEST_JOB_SECONDS = 60.0
 STRANGER = "biden.jpg"  # a stranger as long as he is not enrolled
 
 
@@ -39,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo; 0 when everything came out as it should."""
     say = _Progress()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that being ended cleans up as Ctrl-C does
     try:
         with tempfile.TemporaryDirectory(prefix="rekollect-demo-") as folder, Receiver() as receiver:
             environment = {**os.environ, PREFIX + "DIAL_ALLOW": "127.0.0.0/8"}
@@ -47,9 +51,12 @@ def run(arguments: argparse.Namespace) -> int:
             with stack:
                 stack.wait_until_ready()
                 return _Show(stack, samples, receiver, say).run()
-    except LocalError as error:
+    except (LocalError, BotoCoreError, ClientError, OSError) as error:  # OSError holds what urllib raises
         print(f"rekollect demo: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
 
 
 class _Progress:
@@ -70,7 +77,7 @@ class _Show:
         key = stack.first_key
         if key is None:
             raise LocalError("the demo needs a new data directory")
-        self._url, self._samples, self._receiver, self._say = stack.url, samples, receiver, say
+        self._stack, self._url, self._samples, self._receiver, self._say = stack, stack.url, samples, receiver, say
         self._api_key, self._webhook_secret = key.api_key, key.webhook_secret
         self._rekognition = boto3.client(
             "rekognition",
@@ -137,8 +144,9 @@ class _Show:
             },
         )
         self._say(f"POST       /v1/jobs: 202, JobId {job['JobId']}, {job['Status']}")
-        while not job["Done"]:
+        while not job["Done"] and time.monotonic() < began + _LONGEST_JOB_SECONDS:
             time.sleep(0.02)
+            self._stack.tend()
             job = self._call("GET", f"/v1/jobs/{job['JobId']}")
         self._say(f"GET        /v1/jobs/{job['JobId']}: {job['Status']}")
         return job, _since(began)

@@ -14,6 +14,7 @@ from app.assets import AssetError
 from app.config import SettingsError
 from app.encryption import WrongSecretKey
 from app.errors import ServiceError
+from app.services.access_keys import AccountNotFound
 
 COMMANDS = {
     "up": ("up:configure", "run the whole stack on this machine until Ctrl-C"),
@@ -47,7 +48,7 @@ def main() -> int:
     arguments = _parser(next((word for word in sys.argv[1:] if not word.startswith("-")), "")).parse_args()
     try:
         status: int = arguments.run(arguments)
-    except (SettingsError, AssetError, WrongSecretKey, LookupError) as error:
+    except (SettingsError, AssetError, WrongSecretKey, AccountNotFound) as error:
         print(f"rekollect: {error}", file=sys.stderr)
         if "REKOLLECT_DATABASE_URL" in str(error):
             print("With `rekollect up` running, read its settings first: . .rekollect/environment", file=sys.stderr)

@@ -51,7 +51,9 @@ def api(arguments: argparse.Namespace) -> NoReturn:
     # A request may wait for its job, and gets a moment more to be answered when the server stops.
     timeout = settings.wait_seconds + 30
     options = {
-        "--bind": f"{arguments.host}:{arguments.port}",
+        "--bind": f"[{arguments.host}]:{arguments.port}"
+        if ":" in arguments.host
+        else f"{arguments.host}:{arguments.port}",
         "--worker-class": "gthread",
         "--threads": settings.api_threads,
         "--workers": settings.api_processes,

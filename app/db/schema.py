@@ -26,8 +26,8 @@ def _moment(name: str, *, nullable: bool = False, now: bool = False) -> sa.Colum
     return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable, server_default=sa.func.now() if now else None)
 
 
-def _owner(*, on_delete: str | None = None) -> sa.Column[object]:
-    return sa.Column("account_id", sa.Integer, sa.ForeignKey("accounts.account_id", ondelete=on_delete), nullable=False)
+def _owner() -> sa.Column[object]:
+    return sa.Column("account_id", sa.Integer, sa.ForeignKey("accounts.account_id"), nullable=False)
 
 
 accounts = sa.Table(

@@ -10,7 +10,6 @@ from typing import Any
 
 from app.errors import InvalidParameter
 
-MAX_INLINE_BYTES = 5_242_880  # the service model's maximum of Image.Bytes
 MAX_FETCHED_BYTES = 15_728_640  # Rekognition's limit for an image in S3; the same holds for a URL
 MAX_URL_LENGTH = 2048
 

@@ -33,7 +33,7 @@ class DataDirectory:
         """Make the folder and take its lock; raises AlreadyInUse where another process holds it."""
         self.path.mkdir(mode=0o711, parents=True, exist_ok=True)
         self.logs.mkdir(mode=0o700, exist_ok=True)
-        lock = open(self.path / "lock", "a+", encoding="ascii")  # noqa: SIM115  (held until close)
+        lock = open(self.path / "lock", "a+", encoding="utf-8")  # noqa: SIM115  (held until close)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -60,7 +60,7 @@ class DataDirectory:
         path = self.path / "secret_key"
         if not path.exists():
             _write_private(path, base64.b64encode(secrets.token_bytes(32)).decode() + "\n")
-        return path.read_text(encoding="ascii").strip()
+        return path.read_text(encoding="utf-8").strip()
 
     def keep_credentials(self, key: NewKey) -> None:
         """Write a key as an AWS shared-credentials file, so that SDKs can be pointed at it."""
@@ -83,7 +83,7 @@ def _write_private(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.part")
     part.unlink(missing_ok=True)
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="ascii") as stream:
+    with open(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

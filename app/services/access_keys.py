@@ -20,6 +20,10 @@ from app.encryption import Cipher
 DEFAULT_ACCOUNT = "default"
 
 
+class AccountNotFound(Exception):
+    """No account has this name."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewKey:
     """A key that was just made; its secrets are not shown again."""
@@ -65,7 +69,7 @@ def webhook_secret_of(connection: Connection, cipher: Cipher, account: str) -> s
     """Read the secret that signs an account's webhooks."""
     account_id = accounts.find_account(connection, account)
     if account_id is None:
-        raise LookupError(f"There is no account named {account}.")
+        raise AccountNotFound(f"There is no account named {account}.")
     return cipher.decrypt(accounts.get_webhook_secret(connection, account_id), owner=f"account {account}")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from app.broker import Doorbell
-from app.db import deliveries
+from app.db import deliveries, sweeps
 from app.db import jobs as rows
 from app.db.session import Database
 from app.domain.images import IMAGE_MEMBERS
@@ -120,7 +120,7 @@ def renew(database: Database, claims: list[Claim]) -> None:
 def ring_again(database: Database, doorbell: Doorbell) -> None:
     """Ring for every queued job and due delivery whose bell may have been lost."""
     with database.transaction() as connection:
-        lanes = rows.unheard(connection, silence=RING_AGAIN, limit=_BELLS_PER_SWEEP)
+        lanes = sweeps.unheard(connection, silence=RING_AGAIN, limit=_BELLS_PER_SWEEP)
         due = deliveries.count_due(connection, limit=_BELLS_PER_SWEEP)
     for lane in lanes:
         doorbell.ring(lane)

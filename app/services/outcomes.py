@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from app.broker import Doorbell
-from app.db import deliveries
+from app.db import deliveries, sweeps
 from app.db import jobs as rows
 from app.db.session import Database
 from app.domain import webhooks
@@ -73,7 +73,7 @@ class Outcomes:
         """Take jobs from workers that died or hang; a job that killed too many workers fails. Gives how many."""
         ended: list[Job | None] = []
         with self._database.transaction() as connection:
-            stale = rows.lock_stale(connection, lease=LEASE, limit=_SWEEP_LIMIT)
+            stale = sweeps.lock_stale(connection, lease=LEASE, limit=_SWEEP_LIMIT)
             for row in stale:
                 outcome = "crashed" if row.silent else "timed-out"
                 if row.crashes + 1 >= MAX_CRASHES:
@@ -89,7 +89,7 @@ class Outcomes:
         """End jobs that no worker started before their deadline; give how many."""
         error = ServiceUnavailable("No worker started the job before its deadline.")
         with self._database.transaction() as connection:
-            overdue = rows.lock_overdue(connection, limit=_SWEEP_LIMIT)
+            overdue = sweeps.lock_overdue(connection, limit=_SWEEP_LIMIT)
             ended = [self._close(connection, job_id, Status.QUEUED, Status.EXPIRED, error=error) for job_id in overdue]
         for job in ended:
             self._announce(job)

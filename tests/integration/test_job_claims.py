@@ -1,11 +1,15 @@
 """Claiming jobs: each one exactly once, in the right order, and held for as long as the worker shows life."""
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
+from app.db import jobs as rows
 from app.db import schema
 from app.domain.jobs import HEARTBEAT, LEASE, Lane, Status
 from tests.desk import Desk
@@ -95,7 +99,7 @@ def test_the_heartbeat_renews_what_is_held_and_no_longer(desk: Desk, monkeypatch
     monkeypatch.setattr(heartbeat, "HEARTBEAT", HEARTBEAT / 100)
     desk.submit()
     claim = desk.claim()
-    beating = Heartbeat(desk.database)
+    beating = Heartbeat(desk.database, run_timeout=timedelta(minutes=1))
     with beating.hold(claim):
         desk.elapse(LEASE.total_seconds() + 1)
         _wait_for_a_beat(desk)
@@ -109,7 +113,7 @@ def test_the_heartbeat_survives_a_database_that_refuses(desk: Desk, monkeypatch:
     monkeypatch.setattr(heartbeat, "HEARTBEAT", HEARTBEAT / 100)
     desk.submit()
     claim = desk.claim()
-    beating = Heartbeat(desk.database)
+    beating = Heartbeat(desk.database, run_timeout=timedelta(minutes=1))
     with beating.hold(claim):
         desk.change(sa.text("ALTER TABLE jobs RENAME COLUMN heartbeat_at TO renamed"))
         try:
@@ -119,6 +123,34 @@ def test_the_heartbeat_survives_a_database_that_refuses(desk: Desk, monkeypatch:
         desk.elapse(LEASE.total_seconds() + 1)
         _wait_for_a_beat(desk)
         assert desk.outcomes.rescue() == 0
+
+
+def test_the_heartbeat_does_not_wait_for_a_job_that_is_being_finished(desk: Desk) -> None:
+    for _ in range(2):
+        desk.submit()
+    finishing, running = desk.claim(), desk.claim()
+    desk.elapse(LEASE.total_seconds() + 1)
+    with desk.database.transaction() as connection:
+        assert rows.lock_claim(connection, finishing)
+        desk.renew(finishing, running)
+    assert desk.outcomes.rescue() == 1  # the one that was locked, as its own transaction would not be
+    assert desk.get(running.job_id).status is Status.IN_PROGRESS
+
+
+def test_a_process_whose_job_hangs_for_good_ends_itself(database_url: str) -> None:
+    script = f"""
+import time
+from datetime import timedelta
+from app.db.session import Database
+from app.domain.jobs import Claim
+from workers import heartbeat
+heartbeat.HEARTBEAT, heartbeat.GRACE_SECONDS = timedelta(seconds=0.05), 0.1
+claim = Claim("00000000-0000-0000-0000-000000000000", 1, 1, 0, 1, "DetectFaces", {{}})
+with heartbeat.Heartbeat(Database({database_url!r}), run_timeout=timedelta(seconds=0.2)).hold(claim):
+    time.sleep(20)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=15, check=False)
+    assert ended.returncode == 70, ended.stderr
 
 
 def _wait_for_a_beat(desk: Desk) -> None:

@@ -24,7 +24,7 @@ BODY = b'{"type": "job.succeeded", "data": {"Name": "\xc3\xa4"}}'
 
 
 def delivery(url: str, **changes: object) -> Delivery:
-    values = {"delivery_id": "1", "event_id": "evt_1", "url": url, "secret": new_secret(), "body": BODY, "attempt": 1}
+    values = {"event_id": "evt_1", "url": url, "secret": new_secret(), "body": BODY}
     return Delivery(**(values | changes))  # type: ignore[arg-type]
 
 
@@ -34,15 +34,14 @@ def attempt(script: Script) -> Outcome:
 
 
 def test_the_receiver_can_verify_what_it_gets() -> None:
-    old, new = new_secret(), new_secret()
+    secret = new_secret()
     with ScriptedServer(answer(204)) as server:
-        message = delivery(f"{server.url}/hook?a=b", secret=new, retiring_secrets=(old,))
+        message = delivery(f"{server.url}/hook?a=b", secret=secret)
         outcome = webhooks.attempt(DIALER, message, int(time.time()))
     assert outcome.succeeded
     body = server.requests[0].partition(b"\r\n\r\n")[2]
     assert body == BODY
-    for secret in (old, new):
-        assert Webhook(secret).verify(body, server.headers)["type"] == "job.succeeded"
+    assert Webhook(secret).verify(body, server.headers)["type"] == "job.succeeded"
 
 
 def test_the_headers_are_those_of_the_specification() -> None:
@@ -103,6 +102,7 @@ def test_the_first_bytes_of_the_answer_are_kept() -> None:
         ("Wed, 21 Oct 2015 07:28:00", 0),
         ("-5", None),
         ("soon", None),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
         ("1.5", None),
         ("", None),
     ],
@@ -147,7 +147,5 @@ def test_a_denied_receiver_is_not_reached() -> None:
 
 
 def test_secrets_and_bodies_are_not_in_the_text_of_a_delivery() -> None:
-    message = delivery(
-        "https://example.com/", secret="whsec_hidden", body=b"hidden", retiring_secrets=("whsec_hidden",)
-    )
+    message = delivery("https://example.com/", secret="whsec_hidden", body=b"hidden")
     assert "hidden" not in repr(message)
