@@ -64,9 +64,16 @@ def test_a_target_that_names_no_operation_is_refused_before_the_signature(live: 
     front_end_error(send(live, "POST", "/", b"{}", headers), "UnknownOperationException")
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"{'a': 1}", b"\xff\xfe", b"CollectionId=a", b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"{'a': 1}", b"\xff\xfe", b"CollectionId=a", b"[" * 60_000])
 def test_broken_json_is_refused_before_everything_else(live: LiveStack, body: bytes) -> None:
     front_end_error(call(live, "NoSuchOperation", body), "SerializationException")
+
+
+def test_a_large_body_of_a_stranger_is_not_parsed(live: LiveStack) -> None:
+    headers = {"X-Amz-Target": "RekognitionService.ListCollections", "Content-Type": AWS_JSON}
+    answer = send(live, "POST", "/", b"[" * 100_000, headers)
+    front_end_error(answer, "MissingAuthenticationTokenException")
+    front_end_error(call(live, "ListCollections", b"[" * 100_000), "SerializationException")
 
 
 @pytest.mark.parametrize(
