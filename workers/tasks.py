@@ -14,6 +14,7 @@ from app.errors import ServiceError, ServiceUnavailable
 from app.services import jobs
 from app.services.outcomes import Complete
 from workers import courier
+from workers.bells import Bell
 from workers.insist import insist
 from workers.jobs import index_faces, search_faces
 from workers.runtime import Runtime, current
@@ -25,7 +26,7 @@ _PURGE_SECONDS = 20.0  # of the minute between two ticks
 _KINDS = {"IndexFaces": index_faces.run, "SearchFacesByImage": search_faces.run}
 
 
-@shared_task(name=broker.RUN_NEXT)  # type: ignore[untyped-decorator]  # Celery ships no types
+@shared_task(name=broker.RUN_NEXT, Request=Bell)  # type: ignore[untyped-decorator]  # Celery ships no types
 def run_next(lane: str) -> bool:
     """Claim the next job of a lane, run it, and end it; False where there was none."""
     runtime, claim = current(), None
@@ -80,7 +81,7 @@ def _end(ending: Callable[[], bool], outcome: str) -> str:
     return outcome if insist(ending, LEASE.total_seconds()) else "lease-lost"
 
 
-@shared_task(name=broker.DELIVER_NEXT)  # type: ignore[untyped-decorator]
+@shared_task(name=broker.DELIVER_NEXT, Request=Bell)  # type: ignore[untyped-decorator]
 def deliver_next() -> bool:
     """Send the webhook that is due the longest; False where there was none."""
     found = False
@@ -89,7 +90,7 @@ def deliver_next() -> bool:
     return found  # noqa: RET504 - where the block swallowed an error, this is the first value
 
 
-@shared_task(name=broker.SWEEP)  # type: ignore[untyped-decorator]
+@shared_task(name=broker.SWEEP, Request=Bell)  # type: ignore[untyped-decorator]
 def sweep() -> None:
     """Take jobs from dead workers, expire what nobody started, ring again for what waits."""
     runtime = current()
@@ -101,7 +102,7 @@ def sweep() -> None:
             log.warning("swept", extra={"rescued": rescued, "expired": expired})
 
 
-@shared_task(name=broker.PURGE)  # type: ignore[untyped-decorator]
+@shared_task(name=broker.PURGE, Request=Bell)  # type: ignore[untyped-decorator]
 def purge() -> None:
     """Delete jobs past their retention."""
     with _postgres_may_be_away(broker.PURGE):

@@ -7,6 +7,7 @@ These are wall times of one machine: let it do nothing else meanwhile.
 import base64
 import http.client
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -76,7 +77,8 @@ def test_an_idle_stack_starts_a_search_soon_and_adds_little_to_it(
     pickup = _in_postgres(bench.live, "started_at - created_at")
     added = {way: times - np.median(alone) for way, times in zip(ways, answered, strict=True)}
     with capsys.disabled():
-        print(f"\n\n{'milliseconds, ' + str(ROUNDS) + ' rounds':<48}{'p50':>8}{'p90':>8}{'p99':>8}")
+        load = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+        print(f"\n\n{f'milliseconds, {ROUNDS} rounds, load {load}':<48}{'p50':>8}{'p90':>8}{'p99':>8}")
         _print_row("look and search, in this process", alone)
         for way, times in zip(ways, answered, strict=True):
             _print_row(way, times)

@@ -16,7 +16,7 @@ WORKERS = ("worker-1", "worker-2")
 
 
 def test_jobs_whose_doorbells_were_wiped_are_all_run_once_within_seconds(faulty: FaultyStack) -> None:
-    faulty.send(signal.SIGSTOP, *WORKERS)
+    alive = faulty.send(signal.SIGSTOP, *WORKERS)
     waiting = [faulty.search() for _ in range(30)]
     (wiped,) = faulty.send(signal.SIGKILL, "valkey")
     faulty.until(lambda: faulty.live.pids["valkey"] != wiped, "the supervisor starts an empty Valkey")
@@ -25,6 +25,7 @@ def test_jobs_whose_doorbells_were_wiped_are_all_run_once_within_seconds(faulty:
     assert [faulty.outcomes(job_id) for job_id in waiting] == [["succeeded"]] * 30
     faulty.assert_sound()
     assert [len(faulty.messages_about(job_id)) for job_id in waiting] == [1] * 30
+    assert [faulty.live.pids[name] for name in WORKERS] == alive, "no worker dies of a lost Valkey"
 
 
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])

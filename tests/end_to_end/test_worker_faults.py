@@ -10,6 +10,21 @@ from tests.faults import FaultyStack
 pytestmark = pytest.mark.models
 
 
+def test_a_busy_worker_takes_its_next_job_at_once(faulty: FaultyStack) -> None:
+    backlog = [faulty.search() for _ in range(24)]
+    for job_id in backlog:
+        faulty.finished(job_id)
+    ((span, busy),) = faulty.live.query(
+        "SELECT extract(epoch FROM max(finished_at) - min(started_at))::float8,"
+        " extract(epoch FROM sum(finished_at - started_at))::float8"
+        " FROM jobs WHERE job_id = ANY(%s::uuid[])",
+        backlog,
+    )
+    threads = 2 * 2
+    assert span < 3 * busy / threads + 0.5, "the threads were idle while jobs waited"
+    faulty.assert_sound()
+
+
 def test_a_job_whose_worker_is_killed_half_way_is_finished_once_by_another(faulty: FaultyStack) -> None:
     job_id = faulty.index_held("killed")
     faulty.send(signal.SIGKILL, faulty.worker_of(job_id))
