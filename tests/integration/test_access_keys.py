@@ -62,7 +62,7 @@ def test_keys_of_one_account_share_its_webhook_secret(database: Database, accoun
     with database.transaction() as connection:
         second = access_keys.create(connection, CIPHER, account=account.name)
         assert access_keys.webhook_secret_of(connection, CIPHER, account.name) == account.key.webhook_secret
-        with pytest.raises(LookupError):
+        with pytest.raises(access_keys.AccountNotFound):
             access_keys.webhook_secret_of(connection, CIPHER, "nobody")
     assert second.webhook_secret == account.key.webhook_secret
     assert second.secret_access_key != account.key.secret_access_key
