@@ -2,19 +2,26 @@
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
+CLIENTS := .venv-clients/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test up check bench clean
+.PHONY: help demo test test-clients fuzz up check bench clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## show the main job end to end with real portraits
 	@$(VENV)/bin/rekollect demo
 
 test: $(INSTALLED) ## run the whole test suite on real parts (REKOLLECT_TEST_FACES names a folder with more pictures)
-	@$(VENV)/bin/pytest -m "not bench"
+	@$(VENV)/bin/pytest -m "not bench and not clients"
+
+test-clients: $(INSTALLED) $(CLIENTS) ## run the unmodified AWS CLI and AWS SDK for JavaScript against the stack
+	@$(VENV)/bin/pytest -m clients tests/clients
+
+fuzz: $(INSTALLED) ## send 20,000 odd requests (REKOLLECT_FUZZ_REQUESTS, REKOLLECT_FUZZ_SEED)
+	@REKOLLECT_FUZZ_REQUESTS=$${REKOLLECT_FUZZ_REQUESTS:-20000} $(VENV)/bin/pytest tests/contract/test_fuzz.py
 
 up: $(INSTALLED) ## run the whole stack on http://127.0.0.1:8080 until Ctrl-C
 	@exec $(VENV)/bin/rekollect up
@@ -29,7 +36,7 @@ bench: $(INSTALLED) ## run the benchmarks
 	@$(VENV)/bin/pytest -m bench -s tests/benchmarks
 
 clean: ## remove what was built; data in .rekollect and the cache of models stay
-	@rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-clients tests/clients/javascript/node_modules build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is made last, so an interrupted installation is done again; pip itself is quiet unless something fails.
@@ -39,4 +46,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "installing into $(VENV), about a minute ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# The AWS CLI has a virtual environment of its own: it brings its own botocore and old docutils, and ours stays what users get.
+$(CLIENTS): tests/clients/requirements.txt tests/clients/javascript/package.json
+	@node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null && npm --version >/dev/null 2>&1 || { \
+		echo "Node.js 18 or newer and npm are needed to test the AWS SDK for JavaScript (Debian: apt-get install nodejs npm)" >&2; exit 1; }
+	@echo "installing the AWS CLI and the AWS SDK for JavaScript, about a minute ..."
+	@$(PYTHON) -m venv .venv-clients
+	@.venv-clients/bin/pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	@cd tests/clients/javascript && npm install --no-package-lock --no-audit --no-fund --loglevel=error
 	@touch $@

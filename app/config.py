@@ -70,6 +70,17 @@ def _positive(value: str) -> int:
     return int(value)
 
 
+def read_rate(value: str) -> float:
+    """Read calls per second; the range keeps a mistyped unit from turning into no limit, or into no calls at all."""
+    try:
+        rate = float(value)
+    except ValueError:
+        rate = 0.0
+    if not 0.001 <= rate <= 1_000_000:  # never true for nan
+        raise ValueError("must be a number of calls per second, 0.001 to 1000000")
+    return rate
+
+
 def _words(value: str) -> tuple[str, ...]:
     return tuple(word for word in value.replace(",", " ").split() if word)
 
@@ -139,6 +150,9 @@ class Settings:
         ("us-east-1", "us-west-2", "eu-west-1"),
     )
     clock_skew_seconds: int = _setting(_positive, "largest difference between a signature's time and ours", 300)
+    rate_limit: float | None = _setting(
+        read_rate, "calls per second that a key without its own rate may make; unset: no limit"
+    )
     wait_seconds: int = _setting(_positive, "longest time that an image operation on POST / waits for a worker", 50)
     max_waiters: int = _setting(_positive, "requests that may wait for a job at once, per API process", 48)
     api_processes: int = _setting(_positive, "web server processes", 1)

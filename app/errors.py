@@ -12,6 +12,7 @@ class ServiceError(Exception):
     code = "InternalServerError"
     default_message = "Internal server error"
     retryable = False
+    retry_after_milliseconds: int | None = None
     unavailable = False  # temporarily unable, as opposed to refused for calling too often
 
     def __init__(self, message: str | None = None) -> None:
@@ -40,6 +41,25 @@ class Throttled(ServiceError):
     code = "ThrottlingException"
     default_message = "Slow down; sudden increase in rate of requests."
     retryable = True
+
+
+class ProvisionedThroughputExceeded(ServiceError):
+    """A steady rate above the limit."""
+
+    code = "ProvisionedThroughputExceededException"
+    default_message = "Provisioned Rate exceeded."
+    retryable = True
+
+
+class AccessDenied(ServiceError):
+    """The key is good, but its scopes do not hold this."""
+
+    code = "AccessDeniedException"
+
+    def __init__(self, user_arn: str, operation: str, resource_arn: str) -> None:
+        super().__init__(
+            f"User: {user_arn} is not authorized to perform: rekognition:{operation} on resource: {resource_arn}"
+        )
 
 
 class FrontEndError(ServiceError):
@@ -80,6 +100,11 @@ class InvalidSignature(FrontEndError):
 class UnrecognizedClient(FrontEndError):
     code = "UnrecognizedClientException"
     default_message = "The security token included in the request is invalid."
+
+
+class ExpiredToken(FrontEndError):
+    code = "ExpiredTokenException"
+    default_message = "The security token included in the request is expired"
 
 
 class MissingAuthenticationToken(FrontEndError):
@@ -126,6 +151,11 @@ class CollectionNotFound(ResourceNotFound):
         super().__init__(f"The collection id: {collection_id} does not exist")
 
 
+class UserNotFound(ResourceNotFound):
+    def __init__(self, user_id: str) -> None:
+        super().__init__(f"The user id: {user_id} does not exist")
+
+
 class JobNotFound(ResourceNotFound):
     def __init__(self, job_id: str) -> None:
         super().__init__(f"The job id: {job_id} does not exist")
@@ -136,6 +166,14 @@ class CollectionAlreadyExists(ServiceError):
 
     def __init__(self, collection_id: str) -> None:
         super().__init__(f"The collection id: {collection_id} already exists")
+
+
+class Conflict(ServiceError):
+    code = "ConflictException"
+
+
+class ServiceQuotaExceeded(ServiceError):
+    code = "ServiceQuotaExceededException"
 
 
 class InvalidPaginationToken(ServiceError):

@@ -1,5 +1,7 @@
 """Build the web process from Settings: `app.main:create_app()`."""
 
+import contextlib
+
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import PathConverter
@@ -13,7 +15,8 @@ from app.config import Settings
 from app.db.notifications import JobListener
 from app.db.session import Database
 from app.encryption import Cipher
-from app.errors import ServiceError
+from app.errors import SerializationError, ServiceError
+from app.rate_limits import RateLimiter
 from app.services.waiting import Waiting
 
 #: Two images of 5 MB in base64 (CompareFaces) and the JSON around them.
@@ -44,6 +47,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         doorbell=Doorbell(create_celery(settings.redis_url)),
         waiting=Waiting(database, JobListener(settings.database_url), max_waiters=settings.seats),
         cipher=Cipher(settings.secret_key),
+        rate_limiter=RateLimiter(settings.redis_url),
     )
     install(app.extensions, shared)
     app.url_map.converters["prefix"] = _Prefix
@@ -55,13 +59,15 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def _http_error(error: HTTPException) -> Response:
-    """Answer what no handler saw: an unknown path or method, or a body that is too large."""
+    """Answer what no handler saw: an unknown path or method, or a body that is too large or broke off."""
     status = error.code or 500
     if status == 413:
         _drop_body()
         if request.blueprint == rekognition.blueprint.name:
             return Response(status=413)  # as AWS's front end: no body
-    refused = ServiceError(error.description)
+    if status == 400 and request.blueprint == rekognition.blueprint.name:
+        return aws_answer(SerializationError())  # a body that broke off
+    refused = ServiceError(error.description if status != 400 else problems.NOT_WELL_FORMED)
     refused.code = error.name.replace(" ", "")
     answer = problem(refused, status)
     if isinstance(error, MethodNotAllowed):
@@ -71,8 +77,9 @@ def _http_error(error: HTTPException) -> Response:
 
 def _drop_body() -> None:
     stream, left = request.environ["wsgi.input"], _MAX_DROPPED_BYTES
-    while left > 0 and (piece := stream.read(65536)):
-        left -= len(piece)
+    with contextlib.suppress(OSError):  # it broke off
+        while left > 0 and (piece := stream.read(65536)):
+            left -= len(piece)
 
 
 def _unexpected(error: Exception) -> Response:

@@ -70,13 +70,16 @@ class _Verifier(SigV4Auth):  # type: ignore[misc]  # botocore ships no type info
 def verify(
     request: IncomingRequest,
     *,
-    find_secret: Callable[[str], str | None],
+    find_secret: Callable[[str, str | None], str | None],
     regions: Collection[str],
     now: datetime,
     skew: timedelta,
     service: str = "rekognition",
 ) -> Caller:
-    """Return who signed the request, or raise what Rekognition answers; the order of the checks is AWS's."""
+    """Return who signed the request, or raise what Rekognition answers; the order of the checks is AWS's.
+
+    `find_secret` is given the key's id and the session token sent with it, and gives the secret where both are good.
+    """
     authorization = _authorization_header(request)
     given = _parameters(authorization, request)
     signed_headers = given["SignedHeaders"].split(";")
@@ -86,10 +89,10 @@ def verify(
     scope = _read_scope(given["Credential"])
     _check_scope(scope, timestamp, regions=regions, service=service)
     _check_form(request, signed_headers)
-    secret = find_secret(scope.access_key_id)
+    secret = find_secret(scope.access_key_id, request.headers.get("x-amz-security-token"))
     expected = _signature(request, signed_headers, scope, timestamp, secret or "unknown")
-    if not secret or "x-amz-security-token" in request.headers:
-        raise UnrecognizedClient  # No session tokens are issued, so none can be right.
+    if not secret:
+        raise UnrecognizedClient
     if not hmac.compare_digest(expected.encode(), given["Signature"].encode("utf-8", "replace")):
         raise InvalidSignature
     return Caller(scope.access_key_id, scope.region)

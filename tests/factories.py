@@ -36,7 +36,7 @@ class Account:
 
     @property
     def caller(self) -> Caller:
-        return Caller(self.account_id, "us-east-1")
+        return Caller(self.account_id, "us-east-1", self.key.access_key_id)
 
 
 def make_account(database: Database) -> Account:

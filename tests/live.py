@@ -98,6 +98,11 @@ class LiveStack:
         }
         return boto3.session.Session().client("rekognition", **(options | changes))
 
+    def rekognition_of(self, key: NewKey, **changes: Any) -> Any:
+        """Make a client that signs with another key, and sends its session token where it has one."""
+        secrets = {"aws_access_key_id": key.access_key_id, "aws_secret_access_key": key.secret_access_key}
+        return self.rekognition(**secrets, **{"aws_session_token": key.session_token, **changes})
+
     def call(
         self,
         method: str,

@@ -84,7 +84,7 @@ class S3Server:
             *(str(weed), "-logtostderr", "server", "-s3", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
             *(*ports, "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false", f"-s3.config={config}"),
             *(f"-filer.localSocket={self._folder}/filer.sock", f"-s3.localSocket={self._folder}/s3.sock"),
-            *("-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=100"),
+            *("-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=200"),
         ]
 
     def _environment(self) -> dict[str, str]:

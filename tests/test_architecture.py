@@ -20,7 +20,7 @@ PACKAGES = ("app", "workers", "migrations")
 LAYERS = (
     ("app.cli",),
     ("app.local", "workers.main"),
-    ("app.main", "workers.tasks"),
+    ("app.main", "app.web_worker", "workers.tasks"),
     ("app.api", "workers.courier", "workers.jobs"),
     ("workers.runtime",),
     (
@@ -38,7 +38,7 @@ LAYERS = (
     ("workers.wire",),
     ("app.services",),
     ("migrations",),
-    ("app.broker", "app.db"),
+    ("app.broker", "app.db", "app.rate_limits"),
     ("app.assets",),
     ("app.asset_sources",),
     ("app.service_model", "app.sigv4", "app.encryption", "app.config", "app.logs"),
@@ -60,6 +60,7 @@ ALLOWED = {("app.db.migrate", "migrations")}
 OWNERS = {
     "flask": ("app.api", "app.main"),
     "werkzeug": ("app.main",),
+    "gunicorn": ("app.web_worker",),
     "sqlalchemy": ("app.db", "app.services", "app.api.probes", "app.cli", "migrations"),
     "pgvector": ("app.db",),
     "psycopg": ("app.db", "app.local", "app.cli.doctor"),
@@ -74,10 +75,11 @@ OWNERS = {
         "workers.ticks",
     ),
     "kombu": ("app.broker",),
+    "redis": ("app.rate_limits",),
     "cv2": ("workers.vision",),
     "onnxruntime": ("workers.vision",),
     "onnx": ("workers.vision",),
-    "numpy": ("workers.vision", "app.db.faces"),
+    "numpy": ("workers.vision", "app.db.vectors", "app.domain.embeddings"),
     "boto3": ("workers.fetch", "app.cli.demo"),
     "botocore": ("app.service_model", "app.sigv4", "workers.fetch", "app.cli.demo"),
     "cryptography": ("app.encryption",),

@@ -15,7 +15,7 @@ from app.db.session import Database, sqlalchemy_url
 from app.local.postgres import LocalPostgres
 from tests.fresh import fresh_database
 
-PARTITION = re.compile(r"(faces_\d+|fv_\w+_\d+)")
+PARTITION = re.compile(r"(faces_\d+|[fu]v_\w+_\d+)")
 SEARCH_TABLE = "fv_sface128"
 
 #: Everything that a migration can make, in words: relations, columns, constraints, indexes, extensions.
@@ -29,7 +29,7 @@ INVENTORY = """
            || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
       FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
       LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-     WHERE c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND c.relname NOT LIKE 'alembic%%'
+     WHERE c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped AND c.relname NOT LIKE 'alembic%%'
     UNION ALL
     SELECT 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(oid) FROM pg_constraint
      WHERE connamespace = 'public'::regnamespace AND conrelid <> 0 AND conrelid::regclass::text NOT LIKE 'alembic%%'
@@ -118,7 +118,7 @@ def test_every_constraint_has_the_name_that_the_models_give_it(database_url: str
         (table.name, str(constraint.name))
         for table in schema.metadata.tables.values()
         for constraint in table.constraints
-        if table.name not in {search.name for search in schema.search_tables.values()}
+        if table.name not in {search.name for search in [*schema.face_vectors.values(), *schema.user_vectors.values()]}
     }
     assert named == modelled
 

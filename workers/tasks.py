@@ -11,19 +11,25 @@ from celery import shared_task
 from app import broker, service_model
 from app.domain.jobs import LEASE, Claim, Lane
 from app.errors import ServiceError, ServiceUnavailable
-from app.services import jobs
+from app.services import jobs, request_tokens
 from app.services.outcomes import Complete
 from workers import courier
 from workers.bells import Bell
 from workers.insist import insist
-from workers.jobs import index_faces, search_faces
+from workers.jobs import compare_faces, detect_faces, index_faces, search_faces, search_users
 from workers.runtime import Runtime, current
 
 log = logging.getLogger(__name__)
 
 _PURGE_SECONDS = 20.0  # of the minute between two ticks
 
-_KINDS = {"IndexFaces": index_faces.run, "SearchFacesByImage": search_faces.run}
+_KINDS = {
+    "CompareFaces": compare_faces.run,
+    "DetectFaces": detect_faces.run,
+    "IndexFaces": index_faces.run,
+    "SearchFacesByImage": search_faces.run,
+    "SearchUsersByImage": search_users.run,
+}
 
 
 @shared_task(name=broker.RUN_NEXT, Request=Bell)  # type: ignore[untyped-decorator]  # Celery ships no types
@@ -104,12 +110,13 @@ def sweep() -> None:
 
 @shared_task(name=broker.PURGE, Request=Bell)  # type: ignore[untyped-decorator]
 def purge() -> None:
-    """Delete jobs past their retention."""
+    """Delete jobs past their retention, and old request tokens."""
     with _postgres_may_be_away(broker.PURGE):
         deadline = time.monotonic() + _PURGE_SECONDS
         total = 0
         while (deleted := jobs.purge(current().database)) and time.monotonic() < deadline:
             total += deleted
+        request_tokens.purge(current().database)
         if total:
             log.info("purged", extra={"jobs": total})
 

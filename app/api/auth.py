@@ -1,13 +1,15 @@
 """Who is calling: a signature (AWS SigV4) or a bearer token, or refused."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from flask import Request
 
 from app import sigv4
 from app.api.context import Context
 from app.domain.caller import Caller
-from app.errors import MissingAuthenticationToken, UnrecognizedClient
+from app.errors import ExpiredToken, MissingAuthenticationToken, UnrecognizedClient
 from app.services import access_keys
 from app.services.access_keys import KnownKey
 
@@ -16,9 +18,9 @@ def signed_caller(request: Request, body: bytes, context: Context) -> Caller:
     """Verify the request's signature over exactly these bytes."""
     found: list[KnownKey] = []
 
-    def find_secret(access_key_id: str) -> str | None:
+    def find_secret(access_key_id: str, session_token: str | None) -> str | None:
         with context.database.transaction() as connection:
-            key = access_keys.find(connection, context.cipher, access_key_id)
+            key = access_keys.find(connection, context.cipher, access_key_id, session_token)
         if key is None:
             return None
         found.append(key)
@@ -32,7 +34,7 @@ def signed_caller(request: Request, body: bytes, context: Context) -> Caller:
         now=datetime.now(UTC),
         skew=timedelta(seconds=settings.clock_skew_seconds),
     )
-    return Caller(found[0].account_id, caller.region)
+    return _admitted(found[0], caller.region, context)
 
 
 def caller(request: Request, body: bytes, context: Context) -> Caller:
@@ -44,7 +46,26 @@ def caller(request: Request, body: bytes, context: Context) -> Caller:
         key = access_keys.find_by_api_key(connection, context.cipher, token.strip())
     if key is None:
         raise UnrecognizedClient("The API key in the request is invalid.")
-    return Caller(key.account_id, context.settings.region[0])
+    return _admitted(key, context.settings.region[0], context)
+
+
+def _admitted(key: KnownKey, region: str, context: Context) -> Caller:
+    """Refuse a key that has expired, count the call against its rate, and say who calls."""
+    if key.expired:
+        raise ExpiredToken
+    default = context.settings.rate_limit
+    context.rate_limiter.check(key.access_key_id, key.rate if key.rate is not None else default)
+    return Caller(key.account_id, region, key.access_key_id, key.scopes)
+
+
+def authorize(caller: Caller, operation: str, input_: Mapping[str, Any]) -> None:
+    """Raise AccessDenied unless the caller's key may do this to the collection that the input names, if it names one."""
+    collection = input_.get("CollectionId")
+    if "ResourceArn" in input_:
+        collection = caller.collection_of_arn(input_["ResourceArn"])
+    caller.check_allowed(operation, collection)
+    if operation == "CreateCollection" and input_.get("Tags"):
+        caller.check_allowed("TagResource", collection)  # as at AWS: tags are a permission of their own
 
 
 def require_credentials(request: Request) -> None:

@@ -8,6 +8,7 @@ from app.broker import Doorbell
 from app.config import Settings
 from app.db.session import Database
 from app.encryption import Cipher
+from app.rate_limits import RateLimiter
 from app.services.waiting import Waiting
 
 _KEY = "rekollect"
@@ -22,6 +23,7 @@ class Context:
     doorbell: Doorbell
     waiting: Waiting
     cipher: Cipher
+    rate_limiter: RateLimiter
 
 
 def install(extensions: dict[str, object], context: Context) -> None:

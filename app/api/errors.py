@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import uuid
 from typing import Any
 
@@ -65,6 +66,8 @@ def aws_answer(error: ServiceError) -> Response:
     answer = Response(json.dumps(body), status=_aws_status(error), content_type=AWS_JSON)
     answer.headers["x-amzn-ErrorType"] = error.code
     answer.headers["x-amzn-RequestId"] = request_id()
+    if error.retry_after_milliseconds is not None:
+        answer.headers["x-amz-retry-after"] = str(error.retry_after_milliseconds)  # botocore waits as long as it says
     return answer
 
 
@@ -89,12 +92,14 @@ def problem(error: ServiceError, status: int | None = None) -> Response:
     if status == 401:
         answer.headers["WWW-Authenticate"] = 'Bearer realm="rekollect"'
     if status in (429, 503):
-        answer.headers["Retry-After"] = "2"
+        answer.headers["Retry-After"] = str(math.ceil((error.retry_after_milliseconds or 2000) / 1000))
     return answer
 
 
 def problem_status(error: ServiceError) -> int:
     """Give the HTTP status of an error under /v1."""
+    if error.code == "ProvisionedThroughputExceededException":
+        return 429
     if error.code == "ThrottlingException":
         return 503 if error.unavailable else 429
     return _PROBLEM_STATUS.get(error.code, 400)

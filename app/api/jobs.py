@@ -49,6 +49,7 @@ def submit() -> Response:
     auth.require_credentials(request)
     caller = auth.caller(request, request.get_data(), shared)
     body = _read(_members(), shared)
+    auth.authorize(caller, body.operation, body.input)
     submission = Submission(
         account_id=caller.account_id,
         operation=body.operation,
@@ -76,6 +77,7 @@ def show(job_id: str) -> Response:
     auth.require_credentials(request)
     caller = auth.caller(request, b"", shared)
     job = jobs.get(shared.database, caller.account_id, job_id)
+    caller.check_allowed(job.operation, job.collection)
     job = _wait(shared, job, _seconds(request.args.get("wait", "0"), "wait"))
     return _answer(job, status=200)
 

@@ -10,8 +10,11 @@ from app.errors import ServiceError
 
 blueprint = Blueprint("problems", __name__)
 
+NOT_WELL_FORMED = "What came is no well-formed HTTP request, or its body broke off."
+
 #: Errors of HTTP itself: no operation was reached.
 _OF_HTTP = {
+    "BadRequest": (400, NOT_WELL_FORMED),
     "NotFound": (404, "No such path."),
     "MethodNotAllowed": (405, "The path does not know this method."),
     "RequestEntityTooLarge": (413, "The body is larger than 16 MB."),

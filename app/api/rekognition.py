@@ -61,6 +61,7 @@ def _call(shared: Context) -> dict[str, Any]:
     body = request.get_data(cache=False)
     operation, caller, document = _read(body, shared)
     checked = service_model.check_input(operation, document)
+    auth.authorize(caller, operation, checked)
     if operation in operations.QUICK:
         with shared.database.transaction() as connection:
             output = operations.QUICK[operation](connection, caller, checked)

@@ -21,7 +21,7 @@ COMMANDS = {
     "demo": ("demo:configure", "show the main job end to end with real portraits"),
     "doctor": ("doctor:configure", "tell what is missing or wrong on this machine"),
     "migrate": ("processes:configure_migrate", "bring the database to the newest schema"),
-    "keys": ("keys:configure", "access keys: create, list, revoke"),
+    "keys": ("keys:configure", "access keys: create, list, disable, enable, revoke"),
     "webhooks": ("keys:configure_webhooks", "webhooks: the secret that signs them"),
     "models": ("files:configure_models", "face models: list, pull, verify"),
     "samples": ("files:configure_samples", "sample portraits: pull"),

@@ -54,7 +54,7 @@ def api(arguments: argparse.Namespace) -> NoReturn:
         "--bind": f"[{arguments.host}]:{arguments.port}"
         if ":" in arguments.host
         else f"{arguments.host}:{arguments.port}",
-        "--worker-class": "gthread",
+        "--worker-class": "app.web_worker.WebWorker",
         "--threads": settings.api_threads,
         "--workers": settings.api_processes,
         "--timeout": timeout,

@@ -1,5 +1,8 @@
 """Queries on accounts and access keys."""
 
+from datetime import timedelta
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -26,29 +29,43 @@ def get_webhook_secret(connection: Connection, account_id: int) -> bytes:
     return bytes(connection.execute(statement).scalar_one())
 
 
-def insert_key(connection: Connection, access_key_id: str, account_id: int, name: str, secret: bytes) -> None:
+def insert_key(connection: Connection, values: dict[str, Any], *, lifetime: timedelta | None) -> None:
     """Insert an access key with its encrypted secret."""
-    values = {"access_key_id": access_key_id, "account_id": account_id, "name": name, "secret": secret}
-    connection.execute(sa.insert(access_keys).values(**values))
+    expires_at = None if lifetime is None else sa.func.now() + lifetime
+    connection.execute(sa.insert(access_keys).values(**values, expires_at=expires_at))
 
 
 def find_key(connection: Connection, access_key_id: str) -> Row | None:
-    """Find a key that is not revoked: account_id and encrypted secret."""
-    statement = sa.select(access_keys.c.account_id, access_keys.c.secret).where(
-        access_keys.c.access_key_id == access_key_id, access_keys.c.revoked_at.is_(None)
+    """Find a key that is neither revoked nor disabled."""
+    expired = sa.func.coalesce(access_keys.c.expires_at <= sa.func.now(), False)
+    statement = sa.select(
+        access_keys.c.account_id,
+        access_keys.c.secret,
+        access_keys.c.session_token,
+        access_keys.c.scopes,
+        access_keys.c.rate,
+        expired.label("expired"),
+    ).where(
+        access_keys.c.access_key_id == access_key_id,
+        access_keys.c.revoked_at.is_(None),
+        access_keys.c.disabled_at.is_(None),
     )
     return connection.execute(statement).one_or_none()
 
 
 def list_keys(connection: Connection) -> list[Row]:
-    """List all keys: access_key_id, account name, key name, created_at, revoked_at."""
+    """List all keys: whose they are, since when, until when, and what they may do."""
     statement = (
         sa.select(
             access_keys.c.access_key_id,
             accounts.c.name.label("account"),
             access_keys.c.name,
             access_keys.c.created_at,
+            access_keys.c.expires_at,
+            access_keys.c.disabled_at,
             access_keys.c.revoked_at,
+            access_keys.c.scopes,
+            access_keys.c.rate,
         )
         .join(accounts, accounts.c.account_id == access_keys.c.account_id)
         .order_by(access_keys.c.created_at)
@@ -62,6 +79,16 @@ def revoke_key(connection: Connection, access_key_id: str) -> bool:
         sa.update(access_keys)
         .where(access_keys.c.access_key_id == access_key_id, access_keys.c.revoked_at.is_(None))
         .values(revoked_at=sa.func.now())
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def set_disabled(connection: Connection, access_key_id: str, *, disabled: bool) -> bool:
+    """Disable a key or enable it again; False where there is none that is not revoked."""
+    statement = (
+        sa.update(access_keys)
+        .where(access_keys.c.access_key_id == access_key_id, access_keys.c.revoked_at.is_(None))
+        .values(disabled_at=sa.func.now() if disabled else None)
     )
     return connection.execute(statement).rowcount == 1
 

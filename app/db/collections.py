@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
-from app.db.schema import SHARED_BUCKETS, collections, face_tombstones, faces, search_tables
+from app.db import vectors
+from app.db.schema import SHARED_BUCKETS, collections, face_tombstones, face_vectors, faces, user_vectors, users
 from app.db.session import Row
 
 
@@ -66,17 +67,27 @@ def add_faces(connection: Connection, collection_id: int, added: int, *, numbers
     )
 
 
+def add_users(connection: Connection, collection_id: int, added: int) -> None:
+    """Count a user more or less in a collection whose row is locked; a new user takes a number."""
+    connection.execute(
+        sa.update(collections)
+        .where(collections.c.collection_id == collection_id)
+        .values(live_users=collections.c.live_users + added, next_no=collections.c.next_no + max(added, 0))
+    )
+
+
+def set_tags(connection: Connection, collection_id: int, tags: dict[str, str]) -> None:
+    """Replace the tags of a collection."""
+    connection.execute(sa.update(collections).where(collections.c.collection_id == collection_id).values(tags=tags))
+
+
 def delete(connection: Connection, account_id: int, name: str) -> bool:
     """Delete a collection and every row of its faces; False where there is none."""
     row = lock_for_writing(connection, account_id, name)
     if row is None:
         return False
-    for search_table in search_tables.values():
-        connection.execute(
-            sa.delete(search_table).where(
-                search_table.c.bucket.in_(row.buckets), search_table.c.collection_id == row.collection_id
-            )
-        )
-    for table in (faces, face_tombstones, collections):
+    for search_table in (*face_vectors.values(), *user_vectors.values()):
+        vectors.delete_all(connection, search_table, row)
+    for table in (faces, face_tombstones, users, collections):
         connection.execute(sa.delete(table).where(table.c.collection_id == row.collection_id))
     return True

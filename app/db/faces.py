@@ -1,66 +1,31 @@
-"""Queries on faces, with the exact vector search.
-
-A search scans the narrow half-precision table with the threshold in its WHERE, then reads the float32 truth of the hits and
-decides by that: every face above the threshold, and no other, right after the transaction that indexed it.
-"""
+"""Queries on faces, with their search."""
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from app.db.schema import face_tombstones, faces, search_tables
+from app.db import vectors
+from app.db.schema import face_tombstones, face_vectors, faces
 from app.db.session import Row
-
-#: Half precision moves each number by at most 2**-11 of itself, hence a cosine of unit vectors by at most 2**-10 (Cauchy and
-#: Schwarz), and the sum in single precision by a little more. Faces move by 1.3e-4; the scan looks as deep as any can.
-_HALF_PRECISION_MARGIN = 1.1e-3
-
-#: More rows than asked for, so that faces at the edge survive the float32 decision.
-_EXTRA_ROWS = 64
+from app.db.vectors import Hit
 
 _FACE_COLUMNS = [column for column in faces.c if column.name not in ("emb32", "details", "source")]
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A face of the collection and its cosine to the searched one."""
-
-    face: Row
-    cosine: float
-
-
-def nearest(connection: Connection, collection: Row, embedding: bytes, *, min_cosine: float, limit: int) -> list[Match]:
+def nearest(connection: Connection, collection: Row, embedding: bytes, *, min_cosine: float, limit: int) -> list[Hit]:
     """List the closest faces, best first; an empty list is a normal answer."""
-    query = np.frombuffer(embedding, dtype="<f4")
-    table = search_tables[collection.model]
-    distance = table.c.embedding.max_inner_product(query)  # the negative cosine of unit vectors
-    statement = (
-        sa.select(table.c.face_no)
-        .where(
-            table.c.bucket.in_(collection.buckets),
-            table.c.collection_id == collection.collection_id,
-            distance <= -(min_cosine - _HALF_PRECISION_MARGIN),
-        )
-        # «+ 0.0»: no approximate index can ever serve this order silently.
-        .order_by(distance + 0.0)
-        .limit(limit + _EXTRA_ROWS)
-    )
-    numbers = list(connection.execute(statement).scalars())
-    if not numbers:
-        return []
+    table = face_vectors[collection.model]
+    numbers = vectors.scan(connection, table, collection, embedding, min_cosine=min_cosine, limit=limit)
     rows = _by_numbers(connection, collection.collection_id, numbers)
-    truth = np.stack([np.frombuffer(row.emb32, dtype="<f4") for row in rows])
-    cosines = np.clip(truth @ query, -1.0, 1.0)  # a sum of rounded products may lie a hair outside
-    order = np.argsort(-cosines, kind="stable")
-    return [Match(rows[i], float(cosines[i])) for i in order if cosines[i] >= min_cosine][:limit]
+    return vectors.decide(rows, [row.emb32 for row in rows], embedding, min_cosine=min_cosine, limit=limit)
 
 
 def _by_numbers(connection: Connection, collection_id: int, numbers: Sequence[int]) -> list[Row]:
+    if not numbers:
+        return []
     statement = sa.select(*_FACE_COLUMNS, faces.c.emb32).where(
         faces.c.collection_id == collection_id, faces.c.face_no == sa.any_(sa.literal(numbers, sa.ARRAY(sa.BigInteger)))
     )
@@ -82,17 +47,8 @@ def insert(connection: Connection, collection: Row, rows: list[dict[str, Any]]) 
             for row in numbered
         ],
     )
-    connection.execute(
-        sa.insert(search_tables[collection.model]),
-        [
-            {
-                "bucket": collection.buckets[-1],
-                "collection_id": collection.collection_id,
-                "face_no": row["face_no"],
-                "embedding": np.frombuffer(row["emb32"], dtype="<f4"),
-            }
-            for row in numbered
-        ],
+    vectors.insert(
+        connection, face_vectors[collection.model], collection, [(row["face_no"], row["emb32"]) for row in numbered]
     )
 
 
@@ -102,6 +58,52 @@ def find(connection: Connection, collection_id: int, face_id: str) -> Row | None
         faces.c.collection_id == collection_id, faces.c.face_id == uuid.UUID(face_id)
     )
     return connection.execute(statement).one_or_none()
+
+
+def find_many(connection: Connection, collection_id: int, face_ids: list[str]) -> dict[str, Row]:
+    """Find faces with their embeddings, by FaceId."""
+    statement = sa.select(*_FACE_COLUMNS, faces.c.emb32).where(
+        faces.c.collection_id == collection_id, faces.c.face_id.in_([uuid.UUID(face_id) for face_id in face_ids])
+    )
+    return {str(row.face_id): row for row in connection.execute(statement)}
+
+
+def embeddings_of_user(connection: Connection, collection_id: int, user_id: str) -> list[bytes]:
+    """List the embeddings of a user's faces."""
+    statement = (
+        sa.select(faces.c.emb32)
+        .where(faces.c.collection_id == collection_id, faces.c.user_id == user_id)
+        .order_by(faces.c.face_no)
+    )
+    return [bytes(embedding) for embedding in connection.execute(statement).scalars()]
+
+
+def owners(connection: Connection, collection_id: int, face_ids: list[str]) -> dict[str, str]:
+    """Name the user of each face that belongs to one."""
+    statement = sa.select(faces.c.face_id, faces.c.user_id).where(
+        faces.c.collection_id == collection_id,
+        faces.c.face_id.in_([uuid.UUID(face_id) for face_id in face_ids]),
+        faces.c.user_id.is_not(None),
+    )
+    return {str(row.face_id): row.user_id for row in connection.execute(statement)}
+
+
+def set_user(connection: Connection, collection_id: int, face_ids: list[str], user_id: str | None) -> None:
+    """Give faces to a user, or to none."""
+    connection.execute(
+        sa.update(faces)
+        .where(
+            faces.c.collection_id == collection_id, faces.c.face_id.in_([uuid.UUID(face_id) for face_id in face_ids])
+        )
+        .values(user_id=user_id)
+    )
+
+
+def leave_user(connection: Connection, collection_id: int, user_id: str) -> None:
+    """Take all faces from a user; they stay in the collection."""
+    connection.execute(
+        sa.update(faces).where(faces.c.collection_id == collection_id, faces.c.user_id == user_id).values(user_id=None)
+    )
 
 
 def of_image(
@@ -117,9 +119,15 @@ def of_image(
 
 
 def list_page(
-    connection: Connection, collection_id: int, *, after: uuid.UUID, face_ids: list[str] | None, limit: int
+    connection: Connection,
+    collection_id: int,
+    *,
+    after: uuid.UUID,
+    limit: int,
+    face_ids: list[str] | None = None,
+    user_id: str | None = None,
 ) -> list[Row]:
-    """List faces by FaceId, beginning after one, of all or only of some ids."""
+    """List faces by FaceId, beginning after one; of all, or only of some ids, or of one user."""
     statement = (
         sa.select(*_FACE_COLUMNS)
         .where(faces.c.collection_id == collection_id, faces.c.face_id > after)
@@ -128,6 +136,8 @@ def list_page(
     )
     if face_ids is not None:
         statement = statement.where(faces.c.face_id.in_([uuid.UUID(face_id) for face_id in face_ids]))
+    if user_id is not None:
+        statement = statement.where(faces.c.user_id == user_id)
     return list(connection.execute(statement))
 
 
@@ -143,14 +153,8 @@ def delete(connection: Connection, collection: Row, face_ids: list[str]) -> list
     if not gone:
         return []
     numbers = [row.face_no for row in gone]
-    for search_table in search_tables.values():
-        connection.execute(
-            sa.delete(search_table).where(
-                search_table.c.bucket.in_(collection.buckets),
-                search_table.c.collection_id == collection.collection_id,
-                search_table.c.face_no.in_(numbers),
-            )
-        )
+    for table in face_vectors.values():
+        vectors.delete(connection, table, collection, numbers)
     connection.execute(
         sa.insert(face_tombstones),
         [

@@ -25,6 +25,7 @@ _JOB_COLUMNS = (
     jobs.c.job_id,
     jobs.c.account_id,
     jobs.c.operation,
+    jobs.c.input["CollectionId"].astext.label("collection"),
     jobs.c.status,
     jobs.c.attempt,
     jobs.c.result,

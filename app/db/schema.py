@@ -46,8 +46,13 @@ access_keys = sa.Table(
     _owner(),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("secret", sa.LargeBinary, nullable=False),  # encrypted, not hashed: SigV4 needs it back
+    sa.Column("session_token", sa.LargeBinary),  # its SHA-256; requests with the key must carry the token
+    sa.Column("scopes", JSONB(none_as_null=True)),  # what the key may do; none: everything in the account
+    sa.Column("rate", sa.REAL),  # calls per second; none: the setting
     _moment("created_at", now=True),
     _moment("revoked_at", nullable=True),
+    _moment("disabled_at", nullable=True),
+    _moment("expires_at", nullable=True),
 )
 
 collections = sa.Table(
@@ -61,6 +66,7 @@ collections = sa.Table(
     sa.Column("next_no", sa.BigInteger, nullable=False, server_default="1"),  # its row lock serialises the writers ...
     sa.Column("change_seq", sa.BigInteger, nullable=False, server_default="0"),  # ... so this number has no gaps
     sa.Column("live_faces", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("live_users", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("search_mode", sa.Text, nullable=False, server_default="exact"),
     sa.Column("tags", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
     _moment("created_at", now=True),
@@ -77,6 +83,7 @@ faces = sa.Table(
     sa.Column("face_id", sa.Uuid, nullable=False),
     sa.Column("image_id", sa.Uuid, nullable=False),
     sa.Column("external_image_id", sa.Text),
+    sa.Column("user_id", sa.Text),  # a face belongs to one user at most
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("bbox", ARRAY(sa.REAL), nullable=False),  # left, top, width, height
     sa.Column("confidence", sa.REAL, nullable=False),
@@ -89,6 +96,9 @@ faces = sa.Table(
     sa.Index("uq_faces_collection_id_face_id", "collection_id", "face_id", unique=True),
     sa.Index("ix_faces_collection_id_change_seq", "collection_id", "change_seq"),
     sa.Index("ix_faces_collection_id_image_id", "collection_id", "image_id"),
+    sa.Index(
+        "ix_faces_collection_id_user_id", "collection_id", "user_id", postgresql_where=sa.text("user_id IS NOT NULL")
+    ),
     postgresql_partition_by="HASH (collection_id)",
 )
 
@@ -100,19 +110,46 @@ face_tombstones = sa.Table(
     sa.Column("face_no", sa.BigInteger, primary_key=True, autoincrement=False),
 )
 
-#: One search table per face model version, partitioned by bucket.
-search_tables: dict[str, sa.Table] = {
-    version.version: sa.Table(
-        version.search_table,
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("collection_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("user_no", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("user_id", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("vec32", sa.LargeBinary),  # float32 little-endian, unit length; none without faces
+    _moment("created_at", now=True),
+    sa.UniqueConstraint("collection_id", "user_id"),
+    sa.CheckConstraint("status IN ('CREATED', 'ACTIVE')", name="status"),
+)
+
+request_tokens = sa.Table(
+    "request_tokens",
+    metadata,
+    sa.Column("account_id", sa.Integer, sa.ForeignKey("accounts.account_id"), primary_key=True),
+    sa.Column("token", sa.Text, primary_key=True),
+    sa.Column("request_hash", sa.LargeBinary, nullable=False),
+    sa.Column("response", JSONB, nullable=False),
+    _moment("created_at", now=True),
+    sa.Index("ix_request_tokens_created_at", "created_at"),
+)
+
+
+def _search_table(name: str, number: str, dimension: int) -> sa.Table:
+    return sa.Table(
+        name,
         metadata,
         sa.Column("bucket", sa.SmallInteger, nullable=False),
         sa.Column("collection_id", sa.Integer, nullable=False),
-        sa.Column("face_no", sa.BigInteger, nullable=False),
-        sa.Column("embedding", HALFVEC(version.dimension), nullable=False),
+        sa.Column(number, sa.BigInteger, nullable=False, key="number"),
+        sa.Column("embedding", HALFVEC(dimension), nullable=False),
         postgresql_partition_by="LIST (bucket)",
     )
-    for version in VERSIONS.values()
-}
+
+
+#: One search table for faces and one for users per face model version, partitioned by bucket.
+face_vectors = {v.version: _search_table(v.search_table, "face_no", v.dimension) for v in VERSIONS.values()}
+user_vectors = {v.version: _search_table(v.user_search_table, "user_no", v.dimension) for v in VERSIONS.values()}
 
 SHARED_BUCKETS = 16
 

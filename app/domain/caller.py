@@ -1,6 +1,15 @@
 """Who is calling: the account that everything is scoped to, and the names that AWS would give its resources."""
 
+import re
 from dataclasses import dataclass
+
+from app.domain.scopes import Scope, allows
+from app.errors import AccessDenied
+
+# CreateCollection answers an ARN without its prefix, and callers hand on what they got.
+_COLLECTION_ARN = re.compile(
+    r"(?:arn:)?aws:rekognition:[a-z0-9-]+:(?P<account>\d{12}):collection/(?P<name>[a-zA-Z0-9_.\-]+)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,6 +18,8 @@ class Caller:
 
     account_id: int
     region: str
+    access_key_id: str
+    scopes: tuple[Scope, ...] | None = None  # none: everything in the account
 
     @property
     def account_number(self) -> str:
@@ -18,3 +29,14 @@ class Caller:
     def collection_arn(self, name: str) -> str:
         """Name a collection as an ARN."""
         return f"arn:aws:rekognition:{self.region}:{self.account_number}:collection/{name}"
+
+    def collection_of_arn(self, arn: str) -> str | None:
+        """Give the name of the collection that an ARN of this account means, or None."""
+        match = _COLLECTION_ARN.fullmatch(arn)
+        return match["name"] if match is not None and match["account"] == self.account_number else None
+
+    def check_allowed(self, operation: str, collection: str | None) -> None:
+        """Raise AccessDenied unless the key's scopes hold the operation on the collection."""
+        if not allows(self.scopes, operation, collection):
+            user = f"arn:aws:iam::{self.account_number}:user/{self.access_key_id}"
+            raise AccessDenied(user, operation, "*" if collection is None else self.collection_arn(collection))

@@ -60,6 +60,7 @@ class FaceModelVersion:
     embedder: ModelFile
     dimension: int
     search_table: str
+    user_search_table: str
     curve: SimilarityCurve
     quality_bars: dict[str, QualityBar]
 
@@ -89,6 +90,7 @@ VERSION_1 = FaceModelVersion(
     embedder=SFACE,
     dimension=128,
     search_table="fv_sface128",
+    user_search_table="uv_sface128",
     curve=SimilarityCurve(slope=36.054, offset=13.684),
     quality_bars={
         "LOW": QualityBar(8.0, 16, 0.6, 65, 0.004, 8, 245),

@@ -84,6 +84,7 @@ class Job:
     job_id: str
     account_id: int
     operation: str
+    collection: str | None
     status: Status
     attempt: int
     result: dict[str, Any] | None

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from app.db import collections, faces
-from app.db.faces import Match
 from app.db.session import Row
+from app.db.vectors import Hit
 from app.domain import pagination
 from app.domain.caller import Caller
 from app.domain.face_documents import bounding_box, face_detail, unindexed_face
@@ -51,6 +51,7 @@ def face_document(row: Row) -> Document:
         "ExternalImageId": row.external_image_id,
         "Confidence": row.confidence,
         "IndexFacesModelVersion": row.model,
+        "UserId": row.user_id,
     }
 
 
@@ -113,8 +114,8 @@ def search(
     return [_match(hit, curve.similarity(hit.cosine)) for hit in hits]
 
 
-def _match(hit: Match, similarity: float) -> Document:
-    return {"Similarity": similarity, "Face": face_document(hit.face)}
+def _match(hit: Hit, similarity: float) -> Document:
+    return {"Similarity": similarity, "Face": face_document(hit.row)}
 
 
 def search_faces(connection: Connection, caller: Caller, request: Document) -> Document:
@@ -142,7 +143,12 @@ def list_faces(connection: Connection, caller: Caller, request: Document) -> Doc
     size = request.get("MaxResults") or _DEFAULT_PAGE
     after = pagination.read_uuid(request.get("NextToken"), "faces")
     rows = faces.list_page(
-        connection, collection.collection_id, after=after, face_ids=request.get("FaceIds"), limit=size + 1
+        connection,
+        collection.collection_id,
+        after=after,
+        limit=size + 1,
+        face_ids=request.get("FaceIds"),
+        user_id=request.get("UserId"),
     )
     page = rows[:size]
     return {
@@ -153,17 +159,23 @@ def list_faces(connection: Connection, caller: Caller, request: Document) -> Doc
 
 
 def delete_faces(connection: Connection, caller: Caller, request: Document) -> Document:
-    """Delete faces; ids that the collection does not hold are named, and are no error."""
+    """Delete faces; ids that the collection does not hold, or that belong to a user, are named, and are no error."""
     name = request["CollectionId"]
     collection = collections.lock_for_writing(connection, caller.account_id, name)
     if collection is None:
         raise CollectionNotFound(name)
     wanted = list(dict.fromkeys(request["FaceIds"]))
-    gone = set(faces.delete(connection, collection, wanted))
+    owners = faces.owners(connection, collection.collection_id, wanted)
+    gone = set(faces.delete(connection, collection, [face_id for face_id in wanted if face_id not in owners]))
     collections.add_faces(connection, collection.collection_id, -len(gone))
+    failed: list[Document] = []
+    for face_id in wanted:
+        if face_id in owners:
+            reasons = ["ASSOCIATED_TO_AN_EXISTING_USER"]
+            failed.append({"FaceId": face_id, "UserId": owners[face_id], "Reasons": reasons})
+        elif face_id not in gone:
+            failed.append({"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]})
     return {
         "DeletedFaces": [face_id for face_id in wanted if face_id in gone],
-        "UnsuccessfulFaceDeletions": [
-            {"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]} for face_id in wanted if face_id not in gone
-        ],
+        "UnsuccessfulFaceDeletions": failed,
     }

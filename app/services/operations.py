@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sqlalchemy.engine import Connection
 
 from app.domain.caller import Caller
-from app.services import collections, faces
+from app.services import collections, faces, tags, users
 from app.services.collections import Document
 
 Handler = Callable[[Connection, Caller, Document], Document]
@@ -21,9 +21,18 @@ QUICK: dict[str, Handler] = {
     "ListFaces": faces.list_faces,
     "DeleteFaces": faces.delete_faces,
     "SearchFaces": faces.search_faces,
+    "CreateUser": users.create_user,
+    "DeleteUser": users.delete_user,
+    "ListUsers": users.list_users,
+    "AssociateFaces": users.associate_faces,
+    "DisassociateFaces": users.disassociate_faces,
+    "SearchUsers": users.search_users,
+    "TagResource": tags.tag_resource,
+    "UntagResource": tags.untag_resource,
+    "ListTagsForResource": tags.list_tags_for_resource,
 }
 
 #: Run by workers as jobs, whichever way they came in.
-IMAGE = frozenset({"IndexFaces", "SearchFacesByImage"})
+IMAGE = frozenset({"CompareFaces", "DetectFaces", "IndexFaces", "SearchFacesByImage", "SearchUsersByImage"})
 
 ALL = frozenset(QUICK) | IMAGE

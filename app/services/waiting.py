@@ -12,7 +12,7 @@ from app.domain.jobs import Job
 from app.services import jobs
 
 #: The first look, for a job that ended before the waiter sat down, leaves the machine to the worker that takes the job up.
-_FIRST_LOOK_SECONDS = 0.02
+_FIRST_LOOK_SECONDS = 0.25
 
 #: A waiter looks for itself this often, in case the notification was missed while Postgres restarted.
 _LOOK_SECONDS = 5.0

@@ -7,18 +7,10 @@ from typing import Any
 import pytest
 
 from app.services.access_keys import NewKey
+from tests.contract.ways import refused
 from tests.live import LiveStack
 
 FACE_MEMBERS = {"FaceId", "BoundingBox", "ImageId", "Confidence", "IndexFacesModelVersion"}
-
-
-def refused(error: type[Exception], call: Any, **parameters: Any) -> str:
-    with pytest.raises(error) as caught:
-        call(**parameters)
-    answer = caught.value.response  # type: ignore[attr-defined]
-    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 400
-    assert answer["ResponseMetadata"]["RequestId"]
-    return str(answer["Error"]["Message"])
 
 
 def external_ids(matches: list[dict[str, Any]]) -> list[str]:
@@ -71,9 +63,7 @@ def test_collections_are_listed_page_by_page(rekognition: Any, gallery: str, col
 
 
 def test_another_account_sees_nothing_of_it(live: LiveStack, stranger: NewKey, gallery: str) -> None:
-    client = live.rekognition(
-        aws_access_key_id=stranger.access_key_id, aws_secret_access_key=stranger.secret_access_key
-    )
+    client = live.rekognition_of(stranger)
     assert gallery not in client.list_collections()["CollectionIds"]
     for call in (client.describe_collection, client.list_faces, client.delete_collection):
         message = refused(client.exceptions.ResourceNotFoundException, call, CollectionId=gallery)
@@ -206,6 +196,13 @@ def test_every_operation_names_a_collection_that_does_not_exist(rekognition: Any
         rekognition.search_faces_by_image: {"Image": image},
         rekognition.search_faces: {"FaceId": face_id},
         rekognition.delete_faces: {"FaceIds": [face_id]},
+        rekognition.create_user: {"UserId": "ada"},
+        rekognition.delete_user: {"UserId": "ada"},
+        rekognition.list_users: {},
+        rekognition.associate_faces: {"UserId": "ada", "FaceIds": [face_id]},
+        rekognition.disassociate_faces: {"UserId": "ada", "FaceIds": [face_id]},
+        rekognition.search_users: {"UserId": "ada"},
+        rekognition.search_users_by_image: {"Image": image},
     }
     for call, parameters in calls.items():
         error = rekognition.exceptions.ResourceNotFoundException

@@ -15,7 +15,7 @@ from tests.s3 import S3Server
 from tests.scripted import ScriptedServer, answer
 from tests.vision.pictures import jpeg, png_header
 
-IMAGE_OPERATIONS = pytest.mark.parametrize("operation", ["IndexFaces", "SearchFacesByImage"])
+IMAGE_OPERATIONS = pytest.mark.parametrize("operation", ["IndexFaces", "SearchFacesByImage", "SearchUsersByImage"])
 BAD_FORMAT = Refusal("InvalidImageFormatException", "Request has invalid image format")
 BAD_S3 = Refusal(
     "InvalidS3ObjectException",

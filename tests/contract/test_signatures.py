@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from app.services.access_keys import NewKey
 from tests.contract.conftest import MakeKey
-from tests.contract.wire import AWS_JSON, call, front_end_error, says_too_much, send, signed
+from tests.contract.wire import AWS_JSON, call, front_end_error, key_of, says_too_much, send, signed
 from tests.live import Answer, LiveStack
 
 MISMATCH = (
@@ -38,10 +38,6 @@ def name(rekognition: Any) -> Iterator[str]:
 def refused(live: LiveStack, answer: Answer, code: str, message: str) -> None:
     assert front_end_error(answer, code) == message
     assert not says_too_much(answer, live)
-
-
-def key_of(key: NewKey, **changes: str) -> Credentials:
-    return Credentials(**{"access_key": key.access_key_id, "secret_key": key.secret_access_key, **changes})
 
 
 def test_a_wrong_secret(live: LiveStack, name: str) -> None:

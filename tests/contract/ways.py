@@ -55,4 +55,14 @@ def by_job(live: LiveStack, operation: str, input_: dict[str, Any]) -> dict[str,
     return Refusal(job["Error"]["Code"], job["Error"]["Message"])
 
 
+def refused(error: type[Exception], call: Any, **parameters: Any) -> str:
+    """Call with boto3 what must be refused with this error, and give the message."""
+    with pytest.raises(error) as caught:
+        call(**parameters)
+    answer = caught.value.response  # type: ignore[attr-defined]
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert answer["ResponseMetadata"]["RequestId"]
+    return str(answer["Error"]["Message"])
+
+
 both_ways = pytest.mark.parametrize("way", [by_boto3, by_job], ids=["boto3", "job"])

@@ -13,6 +13,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from app.services.access_keys import NewKey
 from tests.live import Answer, LiveStack
 
 AWS_JSON = "application/x-amz-json-1.1"
@@ -56,6 +57,11 @@ def signed(
     with _CLOCK, patch("botocore.auth.get_current_datetime", return_value=at or datetime.now(UTC)):
         SigV4Auth(credentials, service, region).add_auth(request)
     return dict(request.headers.items())
+
+
+def key_of(key: NewKey, **changes: str) -> Credentials:
+    """Give what a client signs with when it has this key; the session token only where a test names it."""
+    return Credentials(**{"access_key": key.access_key_id, "secret_key": key.secret_access_key, **changes})
 
 
 def call(live: LiveStack, operation: str, document: object, path: str = "/", **changes: Any) -> Answer:

@@ -130,7 +130,7 @@ def test_rounding_to_half_precision_never_hides_a_face(database: Database, accou
         cosine = float(face @ query)
         found = rows.nearest(connection, collection, query.tobytes(), min_cosine=cosine - ROUNDING, limit=1)
         none = rows.nearest(connection, collection, query.tobytes(), min_cosine=cosine + ROUNDING, limit=1)
-    assert [str(match.face.face_id) for match in found] == [face_id]
+    assert [str(match.row.face_id) for match in found] == [face_id]
     assert none == []
 
 

@@ -78,7 +78,7 @@ def test_the_same_picture_is_stored_once(database: Database, account: Account, p
     first = index(database, account, image)
     assert index(database, account, image) == first
     assert len(set(first)) == counted(database, account) == len(rows(database, schema.faces, people)) == 2
-    assert len(rows(database, schema.search_tables["1.0"], people)) == 2
+    assert len(rows(database, schema.face_vectors["1.0"], people)) == 2
 
 
 def test_the_same_picture_is_stored_once_by_workers_that_race(

@@ -46,9 +46,15 @@ def signed(
     return sigv4.IncomingRequest(method, parts.path, parts.query, received, body)
 
 
-def verify(request, *, regions=("us-east-1", "eu-west-1"), now=NOW, minutes=5):
+def verify(request, *, regions=("us-east-1", "eu-west-1"), now=NOW, minutes=5, token=None):
+    """Check a request as a server that knows one key, which is good with this session token alone, or without any."""
+    known = {(KEY, token): SECRET}
     return sigv4.verify(
-        request, find_secret={KEY: SECRET}.get, regions=regions, now=now, skew=timedelta(minutes=minutes)
+        request,
+        find_secret=lambda key, given: known.get((key, given)),
+        regions=regions,
+        now=now,
+        skew=timedelta(minutes=minutes),
     )
 
 

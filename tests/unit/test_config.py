@@ -28,6 +28,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "API_THREADS": ("8", 8),
     "WORKER_THREADS": ("4", 4),
     "COURIER_THREADS": ("5", 5),
+    "RATE_LIMIT": ("12.5", 12.5),
     "RUN_TIMEOUT_SECONDS": ("30", 30),
     "JOB_RETENTION_DAYS": ("1", 1),
     "MODELS_DIR": ("~/models", Path.home() / "models"),

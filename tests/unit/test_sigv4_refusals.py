@@ -185,18 +185,23 @@ def test_an_empty_secret_is_no_secret():
     with pytest.raises(UnrecognizedClient):
         sigv4.verify(
             signed(secret=""),
-            find_secret=lambda _: "",
+            find_secret=lambda *_: "",
             regions=["us-east-1"],
             now=NOW,
             skew=timedelta(minutes=5),
         )
 
 
-def test_session_tokens_are_not_ours():
-    request = signed(token="token-of-somebody")
+def test_a_session_token_is_signed_and_goes_with_its_key():
+    request = signed(token="token")
     assert "x-amz-security-token" in request.headers["authorization"]
-    assert refused(request, UnrecognizedClient) == "The security token included in the request is invalid."
-    assert "'X-Amz-Security-Token' must be" in refused(with_header(signed(), "x-amz-security-token", "token"))
+    assert verify(request, token="token").access_key_id == KEY
+    for other in (None, "another"):
+        message = refused(request, UnrecognizedClient, token=other)
+        assert message == "The security token included in the request is invalid."
+    assert refused(signed(), UnrecognizedClient, token="token")
+    unsigned_token = with_header(signed(), "x-amz-security-token", "token")
+    assert "'X-Amz-Security-Token' must be" in refused(unsigned_token, token="token")
 
 
 def test_a_wrong_secret_tells_nothing_of_what_was_expected():

@@ -13,6 +13,29 @@ def jpeg(pixels: Pixels, *options: int) -> bytes:
     return bytes(cv2.imencode(".jpg", np.ascontiguousarray(pixels), options)[1])
 
 
+def side_by_side(*images: bytes, heights: tuple[int, ...]) -> bytes:
+    """Put pictures next to each other, each scaled to a height, on black."""
+    pixels = [cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR) for image in images]
+    scaled = [
+        cv2.resize(one, (round(one.shape[1] * height / one.shape[0]), height), interpolation=cv2.INTER_AREA)
+        for one, height in zip(pixels, heights, strict=True)
+    ]
+    tall = max(heights)
+    return jpeg(np.hstack([cv2.copyMakeBorder(one, 0, tall - len(one), 0, 0, cv2.BORDER_CONSTANT) for one in scaled]))
+
+
+def padded(image: bytes, size: int) -> bytes:
+    """Fill a JPEG up to exactly so many bytes with segments that decoders skip."""
+    missing, segments = size - len(image), b""
+    while missing:
+        length = min(missing, 65_537)
+        if 0 < missing - length < 4:
+            length -= 4
+        segments += b"\xff\xef" + struct.pack(">H", length - 2) + bytes(length - 4)
+        missing -= length
+    return image[:2] + segments + image[2:]
+
+
 def png(pixels: Pixels) -> bytes:
     return bytes(cv2.imencode(".png", pixels)[1])
 

@@ -1,0 +1,98 @@
+"""The exact vector search that faces and users share.
+
+A search scans a narrow half-precision table with the threshold in its WHERE, then the caller reads the float32 truth of the
+hits and `decide` keeps those that are truly above the threshold: every one, and no other.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from app.db.session import Row
+
+#: Half precision moves each number by at most 2**-11 of itself, hence a cosine of unit vectors by at most 2**-10 (Cauchy and
+#: Schwarz), and the sum in single precision by a little more. Faces move by 1.3e-4; the scan looks as deep as any can.
+_HALF_PRECISION_MARGIN = 1.1e-3
+
+#: More rows than asked for, so that rows at the edge survive the float32 decision.
+_EXTRA_ROWS = 64
+
+
+class Hit(NamedTuple):
+    """A row and the cosine of its vector to the searched one."""
+
+    row: Row
+    cosine: float
+
+
+def scan(
+    connection: Connection, table: sa.Table, collection: Row, vector: bytes, *, min_cosine: float, limit: int
+) -> list[int]:
+    """Give the numbers of the rows that may be above the threshold, nearest first, a few more than the limit."""
+    distance = table.c.embedding.max_inner_product(_array(vector))  # the negative cosine of unit vectors
+    statement = (
+        sa.select(table.c.number)
+        .where(
+            table.c.bucket.in_(collection.buckets),
+            table.c.collection_id == collection.collection_id,
+            distance <= -(min_cosine - _HALF_PRECISION_MARGIN),
+        )
+        # «+ 0.0»: no approximate index can ever serve this order silently.
+        .order_by(distance + 0.0)
+        .limit(limit + _EXTRA_ROWS)
+    )
+    return list(connection.execute(statement).scalars())
+
+
+def decide(rows: Sequence[Row], truths: Sequence[bytes], vector: bytes, *, min_cosine: float, limit: int) -> list[Hit]:
+    """Compare in float32 and give the rows above the threshold, best first."""
+    if not rows:
+        return []
+    # A sum of rounded products may lie a hair outside of what a cosine can be.
+    cosines = np.clip(np.stack([_array(truth) for truth in truths]) @ _array(vector), -1.0, 1.0)
+    order = np.argsort(-cosines, kind="stable")
+    return [Hit(rows[i], float(cosines[i])) for i in order if cosines[i] >= min_cosine][:limit]
+
+
+def insert(connection: Connection, table: sa.Table, collection: Row, vectors: list[tuple[int, bytes]]) -> None:
+    """Put numbered vectors into a search table."""
+    bucket = collection.buckets[-1]
+    connection.execute(
+        sa.insert(table),
+        [
+            {
+                "bucket": bucket,
+                "collection_id": collection.collection_id,
+                "number": number,
+                "embedding": _array(vector),
+            }
+            for number, vector in vectors
+        ],
+    )
+
+
+def delete(connection: Connection, table: sa.Table, collection: Row, numbers: Sequence[int]) -> None:
+    """Take numbered vectors out of a search table."""
+    connection.execute(
+        sa.delete(table).where(
+            table.c.bucket.in_(collection.buckets),
+            table.c.collection_id == collection.collection_id,
+            table.c.number.in_(numbers),
+        )
+    )
+
+
+def delete_all(connection: Connection, table: sa.Table, collection: Row) -> None:
+    """Take all vectors of a collection out of a search table."""
+    connection.execute(
+        sa.delete(table).where(
+            table.c.bucket.in_(collection.buckets), table.c.collection_id == collection.collection_id
+        )
+    )
+
+
+def _array(vector: bytes) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+    return np.frombuffer(vector, dtype="<f4")

@@ -1,0 +1,194 @@
+"""Users: several faces of one person under one id, searched by one vector.
+
+A user's vector is the spherical mean of its faces' embeddings (`domain.embeddings.mean` says why), made anew in the transaction
+that changes its faces: statuses are CREATED without faces and ACTIVE with, never anything in between. Every change holds the
+collection's row lock.
+"""
+
+from sqlalchemy.engine import Connection
+
+from app.db import collections, faces, users
+from app.db.session import Row
+from app.db.vectors import Hit
+from app.domain import embeddings, pagination
+from app.domain.caller import Caller
+from app.domain.face_models import VERSIONS
+from app.errors import (
+    CollectionNotFound,
+    Conflict,
+    InvalidParameter,
+    ServiceQuotaExceeded,
+    UserNotFound,
+)
+from app.services.collections import Document
+from app.services.collections import get as get_collection
+from app.services.request_tokens import once_per_token
+
+MAX_FACES_PER_USER = 100
+DEFAULT_ASSOCIATION_THRESHOLD = 75.0
+DEFAULT_SEARCH_THRESHOLD = 80.0
+_DEFAULT_PAGE = 500
+_MAX_MATCHES = 500
+
+
+@once_per_token
+def create_user(connection: Connection, caller: Caller, request: Document) -> Document:
+    """Make a user without faces."""
+    collection = _lock(connection, caller, request)
+    if not users.insert(connection, collection, request["UserId"]):
+        raise Conflict(f"The user id: {request['UserId']} already exists")
+    collections.add_users(connection, collection.collection_id, 1)
+    return {}
+
+
+@once_per_token
+def delete_user(connection: Connection, caller: Caller, request: Document) -> Document:
+    """Take a user's faces from it, then delete it; the faces stay in the collection."""
+    collection = _lock(connection, caller, request)
+    user = _get(connection, collection, request["UserId"])
+    faces.leave_user(connection, collection.collection_id, user.user_id)
+    users.delete(connection, collection, user.user_no)
+    collections.add_users(connection, collection.collection_id, -1)
+    return {}
+
+
+def list_users(connection: Connection, caller: Caller, request: Document) -> Document:
+    """List users in the order of their creation, a page at a time."""
+    collection = get_collection(connection, caller.account_id, request["CollectionId"])
+    size = request.get("MaxResults", _DEFAULT_PAGE)
+    after = pagination.read_number(request.get("NextToken"), "users")
+    rows = users.list_page(connection, collection.collection_id, after=after, limit=size + 1)
+    page = rows[:size]
+    return {
+        "Users": [user_document(row) for row in page],
+        "NextToken": pagination.token("users", str(page[-1].user_no)) if len(rows) > size else None,
+    }
+
+
+@once_per_token
+def associate_faces(connection: Connection, caller: Caller, request: Document) -> Document:
+    """Give faces to a user. The threshold counts only where the user has a face already; its own faces are ignored."""
+    collection = _lock(connection, caller, request)
+    user = _get(connection, collection, request["UserId"])
+    wanted = list(dict.fromkeys(request["FaceIds"]))
+    found = faces.find_many(connection, collection.collection_id, wanted)
+    threshold = request.get("UserMatchThreshold", DEFAULT_ASSOCIATION_THRESHOLD)
+    accepted: list[str] = []
+    refused: list[Document] = []
+    for face_id in wanted:
+        refusal = _refusal(face_id, found.get(face_id), user, collection, threshold)
+        if refusal is not None:
+            refused.append(refusal)
+        elif found[face_id].user_id is None:
+            accepted.append(face_id)
+    status = user.status
+    if accepted:
+        known = faces.embeddings_of_user(connection, collection.collection_id, user.user_id)
+        if len(known) + len(accepted) > MAX_FACES_PER_USER:
+            raise ServiceQuotaExceeded(f"A user can have at most {MAX_FACES_PER_USER} faces.")
+        faces.set_user(connection, collection.collection_id, accepted, user.user_id)
+        status = _remake_vector(connection, collection, user)
+    return {
+        "AssociatedFaces": [{"FaceId": face_id} for face_id in accepted],
+        "UnsuccessfulFaceAssociations": refused,
+        "UserStatus": status,
+    }
+
+
+def _refusal(face_id: str, face: Row | None, user: Row, collection: Row, threshold: float) -> Document | None:
+    if face is None:
+        return {"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]}
+    if face.user_id not in (None, user.user_id):
+        return {"FaceId": face_id, "UserId": face.user_id, "Reasons": ["ASSOCIATED_TO_A_DIFFERENT_USER"]}
+    if face.user_id is None and user.vec32 is not None:
+        curve = VERSIONS[collection.model].curve
+        cosine = embeddings.cosine(bytes(face.emb32), bytes(user.vec32))
+        if cosine < curve.cosine(threshold):
+            reasons = ["LOW_MATCH_CONFIDENCE"]
+            return {"FaceId": face_id, "Confidence": curve.similarity(cosine), "Reasons": reasons}
+    return None
+
+
+@once_per_token
+def disassociate_faces(connection: Connection, caller: Caller, request: Document) -> Document:
+    """Take faces from a user; faces that belong to nobody are ignored."""
+    collection = _lock(connection, caller, request)
+    user = _get(connection, collection, request["UserId"])
+    wanted = list(dict.fromkeys(request["FaceIds"]))
+    found = faces.find_many(connection, collection.collection_id, wanted)
+    taken = [face_id for face_id in wanted if face_id in found and found[face_id].user_id == user.user_id]
+    failed: list[Document] = []
+    for face_id in wanted:
+        if face_id not in found:
+            failed.append({"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]})
+        elif found[face_id].user_id not in (None, user.user_id):
+            owner = found[face_id].user_id
+            failed.append({"FaceId": face_id, "UserId": owner, "Reasons": ["ASSOCIATED_TO_A_DIFFERENT_USER"]})
+    status = user.status
+    if taken:
+        faces.set_user(connection, collection.collection_id, taken, None)
+        status = _remake_vector(connection, collection, user)
+    return {
+        "DisassociatedFaces": [{"FaceId": face_id} for face_id in taken],
+        "UnsuccessfulFaceDisassociations": failed,
+        "UserStatus": status,
+    }
+
+
+def _remake_vector(connection: Connection, collection: Row, user: Row) -> str:
+    held = faces.embeddings_of_user(connection, collection.collection_id, user.user_id)
+    users.set_vector(connection, collection, user.user_no, embeddings.mean(held) if held else None)
+    return "ACTIVE" if held else "CREATED"
+
+
+def search_users(connection: Connection, caller: Caller, request: Document) -> Document:
+    """Search users with a user or with a face of the collection; the searched user is not in the answer."""
+    collection = get_collection(connection, caller.account_id, request["CollectionId"])
+    user_id, face_id = request.get("UserId"), request.get("FaceId")
+    if (user_id is None) == (face_id is None):
+        raise InvalidParameter
+    limit = request.get("MaxUsers", _MAX_MATCHES)
+    threshold = request.get("UserMatchThreshold", DEFAULT_SEARCH_THRESHOLD)
+    if user_id is not None:
+        vector = _get(connection, collection, user_id).vec32
+        searched: Document = {"SearchedUser": {"UserId": user_id}}
+    else:
+        face = faces.find(connection, collection.collection_id, str(face_id))
+        if face is None:
+            raise InvalidParameter("faceId was not found in the collection.")
+        vector = face.emb32
+        searched = {"SearchedFace": {"FaceId": face_id}}
+    hits = [] if vector is None else search(connection, collection, bytes(vector), threshold, limit + 1)
+    others = [match for match in hits if match["User"]["UserId"] != user_id]
+    return {"UserMatches": others[:limit], "FaceModelVersion": collection.model, **searched}
+
+
+def search(connection: Connection, collection: Row, vector: bytes, threshold: float, limit: int) -> list[Document]:
+    """List UserMatches with a similarity of at least the threshold, best first."""
+    curve = VERSIONS[collection.model].curve
+    hits = users.nearest(connection, collection, vector, min_cosine=curve.cosine(threshold), limit=limit)
+    return [_match(hit, curve.similarity(hit.cosine)) for hit in hits]
+
+
+def _match(hit: Hit, similarity: float) -> Document:
+    return {"Similarity": similarity, "User": user_document(hit.row)}
+
+
+def user_document(row: Row) -> Document:
+    """Render a user."""
+    return {"UserId": row.user_id, "UserStatus": row.status}
+
+
+def _lock(connection: Connection, caller: Caller, request: Document) -> Row:
+    name = request["CollectionId"]
+    collection = collections.lock_for_writing(connection, caller.account_id, name)
+    if collection is None:
+        raise CollectionNotFound(name)
+    return collection
+
+
+def _get(connection: Connection, collection: Row, user_id: str) -> Row:
+    user = users.find(connection, collection.collection_id, user_id)
+    if user is None:
+        raise UserNotFound(user_id)
+    return user
