@@ -19,7 +19,7 @@ def signed_caller(request: Request, body: bytes, context: Context) -> Caller:
     found: list[KnownKey] = []
 
     def find_secret(access_key_id: str, session_token: str | None) -> str | None:
-        with context.database.transaction() as connection:
+        with context.database.statement() as connection:
             key = access_keys.find(connection, context.cipher, access_key_id, session_token)
         if key is None:
             return None
@@ -42,7 +42,7 @@ def caller(request: Request, body: bytes, context: Context) -> Caller:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         return signed_caller(request, body, context)
-    with context.database.transaction() as connection:
+    with context.database.statement() as connection:
         key = access_keys.find_by_api_key(connection, context.cipher, token.strip())
     if key is None:
         raise UnrecognizedClient("The API key in the request is invalid.")

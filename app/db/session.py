@@ -50,16 +50,28 @@ class Database:
             hide_parameters=True,  # an error's text goes to the log, where images, embeddings and secrets have no place
             connect_args={"connect_timeout": 5, "options": _SESSION_OPTIONS, "application_name": "rekollect"},
         )
+        self._committing = self.engine.execution_options(isolation_level="AUTOCOMMIT")  # over the same pool
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Commit when the block ends, roll back when it raises; a Postgres that is away raises ServiceUnavailable."""
-        try:
-            with self.engine.begin() as connection:
-                yield connection
-        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
-            raise ServiceUnavailable from error
+        with _absence_named(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def statement(self) -> Iterator[Connection]:
+        """Run one statement, which commits by itself: a request waits for no round trip of a BEGIN or a COMMIT."""
+        with _absence_named(), self._committing.connect() as connection:
+            yield connection
 
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+@contextmanager
+def _absence_named() -> Iterator[None]:
+    try:
+        yield
+    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+        raise ServiceUnavailable from error

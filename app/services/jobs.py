@@ -98,7 +98,7 @@ def get(database: Database, account_id: int, job_id: str) -> Job:
         uuid.UUID(job_id)
     except ValueError as error:
         raise JobNotFound(job_id) from error
-    with database.transaction() as connection:
+    with database.statement() as connection:
         job = rows.find(connection, account_id, job_id)
     if job is None:
         raise JobNotFound(job_id)
@@ -107,13 +107,13 @@ def get(database: Database, account_id: int, job_id: str) -> Job:
 
 def claim(database: Database, lane: str, *, worker: str, run_timeout: timedelta) -> Claim | None:
     """Take the next job of a lane, or None where there is none."""
-    with database.transaction() as connection:
+    with database.statement() as connection:
         return rows.claim(connection, lane, worker=worker, run_timeout=run_timeout)
 
 
 def renew(database: Database, claims: list[Claim]) -> None:
     """Show that the worker of these claims is alive."""
-    with database.transaction() as connection:
+    with database.statement() as connection:
         rows.heartbeat(connection, claims)
 
 

@@ -1,5 +1,6 @@
 """The connection to Postgres: what a transaction promises, and what a Postgres that is away looks like."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,25 @@ def test_a_transaction_that_raises_leaves_nothing(database: Database) -> None:
         interrupted()
     with database.transaction() as connection:
         assert connection.execute(sa.select(schema.accounts).filter_by(name="half an account")).all() == []
+
+
+def test_a_statement_commits_by_itself_and_leaves_the_next_transaction_alone(database_url: str) -> None:
+    database = Database(database_url, pool_size=1)
+    row = {"name": "by one statement", "webhook_secret": b""}
+    with database.statement() as connection:
+        connection.execute(sa.insert(schema.accounts).values(row))
+        committed = sa.select(schema.accounts.c.name).filter_by(name=row["name"])
+        other = Database(database_url, pool_size=1)
+        with other.transaction() as elsewhere:
+            assert elsewhere.execute(committed).scalar_one() == row["name"]
+    with contextlib.suppress(ZeroDivisionError), database.transaction() as connection:
+        connection.execute(sa.delete(schema.accounts).filter_by(name=row["name"]))
+        raise ZeroDivisionError
+    with database.statement() as connection:
+        assert connection.execute(committed).scalar_one() == row["name"]
+        connection.execute(sa.delete(schema.accounts).filter_by(name=row["name"]))
+    database.close()
+    other.close()
 
 
 def test_a_postgres_that_is_away_is_a_service_that_is_unavailable(tmp_path: Path) -> None:

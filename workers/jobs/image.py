@@ -34,5 +34,5 @@ def look(claim: Claim, member: str, runtime: Runtime) -> SeenImage:
 
 
 def _blob(claim: Claim, name: str, runtime: Runtime) -> bytes:
-    with runtime.database.transaction() as connection:
+    with runtime.database.statement() as connection:
         return rows.get_blob(connection, claim.job_id, name)

@@ -17,7 +17,7 @@ def run(claim: Claim, runtime: Runtime) -> Complete:
     """Look at the image, choose its faces, and give the writes that store them."""
     request = claim.input
     name = request["CollectionId"]
-    with runtime.database.transaction() as connection:
+    with runtime.database.statement() as connection:
         collection = collections.get(connection, claim.account_id, name)
     image = look(claim, "Image", runtime)
     chosen, rejected = choose(

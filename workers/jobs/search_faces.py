@@ -16,7 +16,7 @@ NO_FACE = "There are no faces in the image. Should be at least 1."
 def run(claim: Claim, runtime: Runtime) -> Complete:
     """Look at the image, search, and give the answer to store."""
     request = claim.input
-    with runtime.database.transaction() as connection:
+    with runtime.database.statement() as connection:
         collection = collections.get(connection, claim.account_id, request["CollectionId"])
     image = look(claim, "Image", runtime)
     if not image.faces:

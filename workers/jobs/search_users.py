@@ -20,7 +20,7 @@ _MAX_USERS = 500
 def run(claim: Claim, runtime: Runtime) -> Complete:
     """Look at the image, search, and give the answer to store."""
     request = claim.input
-    with runtime.database.transaction() as connection:
+    with runtime.database.statement() as connection:
         collection = collections.get(connection, claim.account_id, request["CollectionId"])
     found = look(claim, "Image", runtime).faces
     reasons = (
