@@ -37,6 +37,12 @@ INVENTORY = """
     SELECT 'index', indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename NOT LIKE 'alembic%%'
     UNION ALL
     SELECT 'extension', extname, '' FROM pg_extension
+    UNION ALL
+    SELECT 'trigger', tgrelid::regclass || '.' || tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+    UNION ALL
+    SELECT 'function', p.oid::regprocedure::text, prosrc FROM pg_proc p
+     WHERE pronamespace = 'public'::regnamespace AND NOT EXISTS (
+           SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
 """
 
 
@@ -68,7 +74,7 @@ def test_each_migration_takes_back_what_it_did(url: str) -> None:
     before = [empty]
     for revision in revisions():
         migrate.upgrade(url, revision)
-        assert inventory(url) > before[-1], f"{revision} adds nothing"
+        assert inventory(url) - before[-1], f"{revision} adds nothing"
         before.append(inventory(url))
     for revision, wanted in zip(["base", *revisions()[:-1]][::-1], before[:-1][::-1], strict=True):
         migrate.downgrade(url, revision)

@@ -16,10 +16,11 @@ from app.db.session import Row
 _now = sa.func.now()
 
 
-def insert(connection: Connection, event: dict[str, Any], url: str) -> None:
+def insert(connection: Connection, event: dict[str, Any], *, receiver: str, url: str) -> None:
     """Write an event and its delivery; both are part of the transaction that ends the job."""
     connection.execute(sa.insert(events).values(**event))
-    connection.execute(sa.insert(deliveries).values(event_id=event["event_id"], url=url))
+    whose = {"account_id": event["account_id"], "event_id": event["event_id"]}
+    connection.execute(sa.insert(deliveries).values(**whose, receiver=receiver, url=url))
 
 
 def claim(connection: Connection, *, lease: timedelta) -> Row | None:

@@ -32,6 +32,8 @@ _JOB_COLUMNS = (
     jobs.c.error,
     jobs.c.caller_metadata,
     jobs.c.webhook_url,
+    jobs.c.webhook_endpoint_id,
+    jobs.c.tells_endpoints,
     jobs.c.request_hash,
     jobs.c.created_at,
     jobs.c.started_at,

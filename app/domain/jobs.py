@@ -3,6 +3,7 @@
 The SQL in `app/db/jobs.py` enforces the transitions with guarded updates; this table is what its tests compare against.
 """
 
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -91,6 +92,8 @@ class Job:
     error: dict[str, Any] | None
     caller_metadata: dict[str, str] | None
     webhook_url: str | None
+    webhook_endpoint_id: uuid.UUID | None
+    tells_endpoints: bool
     request_hash: bytes
     created_at: datetime
     started_at: datetime | None

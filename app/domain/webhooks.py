@@ -1,5 +1,6 @@
 """Webhook deliveries: the retry schedule and the limits of a message (Standard Webhooks 1.0)."""
 
+import re
 from datetime import timedelta
 
 #: Pauses before attempt 2, 3, …: the specification's example schedule, ten attempts over about 76 hours.
@@ -34,3 +35,9 @@ def pause_before(attempt: int, chance: float) -> timedelta | None:
     if attempt > MAX_ATTEMPTS:
         return None
     return RETRY_SCHEDULE[attempt - 2] * (1 - JITTER + 2 * JITTER * chance)
+
+
+def origin(url: str) -> str:
+    """Give scheme, host and port of a checked URL as written: what stands for the receiver of a job's own webhook."""
+    found = re.match(r"[^/]*//[^/?#]*", url)
+    return url if found is None else found[0].lower()

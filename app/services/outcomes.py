@@ -4,8 +4,6 @@ Ending is one transaction: result, status, webhook event and its delivery. Every
 one whose lease was lost changes nothing.
 """
 
-import json
-import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,12 +11,12 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from app.broker import Doorbell
-from app.db import deliveries, sweeps
 from app.db import jobs as rows
+from app.db import sweeps
 from app.db.session import Database
-from app.domain import webhooks
-from app.domain.jobs import LEASE, MAX_CRASHES, RETRY_PAUSES, Claim, Job, Lane, Status, document, event_type
+from app.domain.jobs import LEASE, MAX_CRASHES, RETRY_PAUSES, Claim, Job, Lane, Status
 from app.errors import InternalServerError, ServiceError, ServiceUnavailable
+from app.services import events
 
 #: Rows that one sweep handles at most; the next sweep is a second away.
 _SWEEP_LIMIT = 500
@@ -121,8 +119,8 @@ class Outcomes:
             # An error of ours must not be frozen under a caller's key: the next try may succeed.
             forget_key=error is not None and error.retryable,
         )
-        if job is not None and job.webhook_url is not None:
-            deliveries.insert(connection, _event(job), job.webhook_url)
+        if job is not None:
+            events.publish(connection, job)
         return job
 
     def _announce(self, job: Job | None) -> None:
@@ -132,19 +130,3 @@ class Outcomes:
 
 def _error_document(error: ServiceError) -> dict[str, Any]:
     return {"Code": error.code, "Message": error.message, "Retryable": error.retryable}
-
-
-def _event(job: Job) -> dict[str, Any]:
-    shown = document(job)
-    message = {"type": event_type(job.status), "timestamp": shown["FinishedAt"], "data": shown}
-    body = json.dumps(message, separators=(",", ":")).encode()
-    if len(body) > webhooks.MAX_BODY_BYTES:  # by reference: the receiver fetches the result from Links.Self
-        message["data"] = {name: value for name, value in shown.items() if name != "Result"}
-        body = json.dumps(message, separators=(",", ":")).encode()
-    return {
-        "event_id": f"evt_{uuid.uuid4().hex}",
-        "account_id": job.account_id,
-        "job_id": uuid.UUID(job.job_id),
-        "type": message["type"],
-        "body": body,
-    }

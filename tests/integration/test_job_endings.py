@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from app.db import collections, schema
@@ -157,4 +158,14 @@ def test_an_ended_job_never_changes_again(desk: Desk, end: Callable[[Desk], obje
     assert not desk.outcomes.fail(claim, InternalServerError())
     assert not desk.outcomes.retry(claim)
     assert (desk.outcomes.rescue(), desk.outcomes.expire(), jobs.purge(desk.database)) == (0, 0, 0)
+    assert desk.everything() == before
+
+
+@pytest.mark.parametrize("change", [{"status": "QUEUED", "finished_at": None}, {"result": {}}, {"attempt": 7}])
+def test_postgres_itself_refuses_to_change_a_job_that_has_ended(desk: Desk, change: dict[str, Any]) -> None:
+    desk.submit()
+    desk.outcomes.fail(desk.claim(), InvalidParameter())
+    before = desk.everything()
+    with pytest.raises(sa.exc.ProgrammingError, match="has ended and never changes"):
+        desk.change(sa.update(schema.jobs).values(change))
     assert desk.everything() == before

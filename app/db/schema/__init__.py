@@ -1,0 +1,48 @@
+"""Every table, index and constraint. The migrations build the same; a test compares the two.
+
+Everything is scoped by account.
+"""
+
+from app.db.schema.accounts import access_keys, accounts, request_tokens
+from app.db.schema.collections import (
+    SHARED_BUCKETS,
+    collections,
+    face_tombstones,
+    face_vectors,
+    faces,
+    user_vectors,
+    users,
+)
+from app.db.schema.jobs import blobs, job_attempts, jobs
+from app.db.schema.metadata import metadata
+from app.db.schema.webhooks import (
+    deliveries,
+    delivery_attempts,
+    events,
+    receivers,
+    webhook_endpoints,
+    webhook_secrets,
+)
+
+__all__ = [
+    "SHARED_BUCKETS",
+    "access_keys",
+    "accounts",
+    "blobs",
+    "collections",
+    "deliveries",
+    "delivery_attempts",
+    "events",
+    "face_tombstones",
+    "face_vectors",
+    "faces",
+    "job_attempts",
+    "jobs",
+    "metadata",
+    "receivers",
+    "request_tokens",
+    "user_vectors",
+    "users",
+    "webhook_endpoints",
+    "webhook_secrets",
+]
