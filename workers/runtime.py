@@ -12,9 +12,9 @@ from functools import cached_property
 
 from celery import Celery
 
-from app.broker import Doorbell
+from app.broker import Doorbell, server
 from app.config import Settings
-from app.db.session import Database
+from app.db.session import Database, servers
 from app.domain.face_models import NEWEST
 from app.encryption import Cipher
 from app.services.outcomes import Outcomes
@@ -71,8 +71,10 @@ class Runtime:
 
     @cached_property
     def dialer(self) -> Dialer:
-        """The one way to an address that a caller chose."""
-        return Dialer(self.settings.dial_allow)
+        """The one way to an address that a caller chose, never to our own servers."""
+        own = servers(self.settings.database_url)
+        redis = server(self.settings.redis_url)
+        return Dialer(self.settings.dial_allow, own_servers=own if redis is None else [*own, redis])
 
     @cached_property
     def fetcher(self) -> Fetcher:

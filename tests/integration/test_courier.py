@@ -133,8 +133,8 @@ def test_gone_is_the_end(desk: Desk, runtime: Runtime) -> None:
     assert the_delivery(desk)["status"] == "FAILED"
 
 
-@pytest.mark.parametrize(("asked", "kept"), [("100", 100), ("1", 5), ("999999999", 86_400)])
-def test_a_receiver_may_ask_for_a_longer_pause(desk: Desk, runtime: Runtime, asked: str, kept: float) -> None:
+@pytest.mark.parametrize(("asked", "kept"), [("8", 8), ("1", 5), ("999999999", 10)])
+def test_a_receiver_may_ask_for_twice_the_pause_at_most(desk: Desk, runtime: Runtime, asked: str, kept: float) -> None:
     with receiver(answer(429, Retry_After=asked)) as server:
         end_a_job(desk, server.url)
         deliver(runtime)
@@ -186,7 +186,7 @@ def test_a_late_courier_does_not_undo_a_newer_attempt(desk: Desk, runtime: Runti
 
 def test_couriers_share_the_deliveries(desk: Desk) -> None:
     for number in range(30):
-        end_a_job(desk, f"https://example.com/{number}")
+        end_a_job(desk, f"https://{number}.example.com/")
     together = threading.Barrier(8)
 
     def take() -> list[str] | None:
@@ -200,7 +200,7 @@ def test_couriers_share_the_deliveries(desk: Desk) -> None:
 
     with ThreadPoolExecutor(8) as couriers:
         taken = [url for share in couriers.map(work, range(8)) for url in share]
-    assert sorted(taken) == sorted(f"https://example.com/{number}" for number in range(30))
+    assert sorted(taken) == sorted(f"https://{number}.example.com/" for number in range(30))
     assert len(desk.rows(schema.delivery_attempts)) == 30
 
 
