@@ -1,4 +1,4 @@
-"""Take a due delivery, attempt it, write down what came of it.
+"""Take due deliveries, attempt them, write down what came of it.
 
 The attempt is committed before it is made: a courier that dies in between leaves a row that says so, and the delivery is
 taken again later with the same event id and the same bytes.
@@ -6,7 +6,7 @@ taken again later with the same event id and the same bytes.
 
 import json
 import logging
-import threading
+import random
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ from app.domain import webhooks
 from app.encryption import Cipher
 from app.services import receivers
 from app.services.receivers import Attempted
+from workers.dispatcher import Dispatcher
 from workers.insist import insist
 from workers.runtime import Runtime
 from workers.webhooks import Delivery, Outcome, attempt
@@ -25,21 +26,49 @@ log = logging.getLogger(__name__)
 #: How long the outcome of an attempt is kept while Postgres is away: what its lease leaves after a slow attempt.
 _KEEP_SECONDS = 40.0
 
-#: Threads ask one after the other, so that each sees what the others have under way to a receiver.
-_asking = threading.Lock()
+#: Deliveries that are taken at once, one for each receiver; the next ones are taken a moment later.
+_BATCH = 16
 
 
-def deliver_next(runtime: Runtime, *, chance: float) -> bool:
-    """Deliver what is due next; False where nothing is. `chance` in 0..1 spreads the retries."""
-    with _asking, runtime.database.statement() as connection:
-        claim = deliveries.claim(connection, lease=webhooks.LEASE)
-    if claim is None:
-        return False
+_current: list[Dispatcher[Row]] = []
+
+
+def open_courier(runtime: Runtime) -> None:
+    """Start the courier of this process: from now on it delivers what is due whenever it is woken."""
+    dispatcher = Dispatcher(
+        lambda free: take(runtime, free),
+        lambda claim: deliver(claim, runtime, chance=random.random()),  # noqa: S311 - jitter, not a secret
+        threads=runtime.settings.courier_threads,
+    )
+    _current[:] = [dispatcher]
+    dispatcher.start()
+
+
+def wake() -> None:
+    """Let the courier of this process look for what is due."""
+    for dispatcher in _current:
+        dispatcher.wake()
+
+
+def close_courier() -> None:
+    """Take nothing more; what is being sent is sent."""
+    for dispatcher in _current:
+        dispatcher.stop()
+    _current.clear()
+
+
+def take(runtime: Runtime, count: int) -> list[Row]:
+    """Take up to so many due deliveries."""
+    with runtime.database.statement() as connection:
+        return deliveries.claim(connection, lease=webhooks.LEASE, limit=min(count, _BATCH))
+
+
+def deliver(claim: Row, runtime: Runtime, *, chance: float) -> None:
+    """Make an attempt at a delivery that was taken, and record it. `chance` in 0..1 spreads the retries."""
     outcome = _attempt(claim, runtime)
     attempted = _attempted(claim, outcome)
     status = insist(lambda: receivers.record(runtime.database, attempted, chance=chance), _KEEP_SECONDS)
     log.info("delivery_attempted", extra={"event_id": claim.event_id, "attempt": claim.attempts, "status": status})
-    return True
 
 
 def _attempt(claim: Row, runtime: Runtime) -> Outcome:

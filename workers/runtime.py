@@ -40,9 +40,11 @@ class Runtime:
 
     @cached_property
     def database(self) -> Database:
-        """Connections to Postgres, enough for every thread, the heartbeat and the sweeper."""
-        threads = max(self.settings.worker_threads, self.settings.courier_threads)
-        return Database(self.settings.database_url, pool_size=threads + 4)
+        """Connections to Postgres, enough for every thread of a worker, the heartbeat and the sweeper.
+
+        A courier has more threads than that, which wait for receivers far longer than they need a connection.
+        """
+        return Database(self.settings.database_url, pool_size=max(self.settings.worker_threads, 8) + 4)
 
     @cached_property
     def doorbell(self) -> Doorbell:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.engine import Connection
 
-from app.db.due_deliveries import next_due, takeable
+from app.db.due_deliveries import next_due, same_receiver, takeable
 from app.db.schema import accounts, deliveries, delivery_attempts, events, receivers, webhook_endpoints, webhook_secrets
 from app.db.session import Row
 from app.domain.receivers import FAILURES_TO_OPEN
@@ -27,12 +27,12 @@ def insert(connection: Connection, event: dict[str, Any], *, receiver: str, url:
     connection.execute(sa.insert(deliveries).values(**whose, receiver=receiver, url=url))
 
 
-def claim(connection: Connection, *, lease: timedelta) -> Row | None:
-    """Take the next due delivery with all that an attempt needs: body, secrets, and the time in epoch seconds.
+def claim(connection: Connection, *, lease: timedelta, limit: int = 1) -> list[Row]:
+    """Take due deliveries of different receivers, with all that an attempt needs: body, secrets, time in epoch seconds.
 
-    None also where another courier was faster at the only one. Endpoints have their own `secrets`, newest first.
+    There may be more of the same receivers. Endpoints have `secrets` of their own, the newest first.
     """
-    return connection.execute(_CLAIM, {"lease": lease}).one_or_none()
+    return list(connection.execute(_CLAIM, {"lease": lease, "most": limit}))
 
 
 def _claim_and_open_attempt() -> sa.Select[*tuple[Any, ...]]:
@@ -42,7 +42,7 @@ def _claim_and_open_attempt() -> sa.Select[*tuple[Any, ...]]:
         sa.update(deliveries)
         .where(
             deliveries.c.delivery_id == due.c.delivery_id,
-            sa.or_(~due.c.probing, sa.exists(sa.select(probe))),
+            sa.or_(~due.c.probing, sa.exists(sa.select(probe).where(same_receiver(probe, due)))),
         )
         .values(
             attempts=deliveries.c.attempts + 1,
@@ -65,13 +65,12 @@ def _probe(due: sa.CTE) -> sa.CTE:
         sa.update(receivers)
         .where(
             due.c.probing,
-            receivers.c.account_id == due.c.account_id,
-            receivers.c.receiver == due.c.receiver,
+            same_receiver(receivers, due),
             receivers.c.failures >= FAILURES_TO_OPEN,
             sa.func.coalesce(receivers.c.open_until, _now) <= _now,
         )
         .values(open_until=_now + _lease)
-        .returning(receivers.c.receiver)
+        .returning(receivers.c.account_id, receivers.c.receiver)
         .cte("probe")
     )
 

@@ -21,22 +21,22 @@ _DUE = (
 
 
 def next_due() -> sa.CTE:
-    """Lock and give the delivery that is due the longest of the receiver that has the fewest under way.
+    """Lock and give the deliveries that are due the longest, one for each receiver, up to `most`.
 
-    `probing` tells that it is the one to try a half open circuit.
+    Receivers that have the fewest under way come first. `probing` tells that a delivery tries a half open circuit.
     """
     ready = _ready_receivers().order_by("under_way", "next_attempt_at").cte("ready")
     first = (
         sa.select(deliveries.c.delivery_id, deliveries.c.trigger)
-        .where(_same_receiver(deliveries, ready), *_DUE)
+        .where(same_receiver(deliveries, ready), *_DUE)
         .order_by(deliveries.c.next_attempt_at)
         .limit(1)
         .with_for_update(skip_locked=True)
         .lateral("first")
     )
-    # Rows come in the order of the ready receivers, and the limit stops at the first that could be locked.
+    # Rows come in the order of the ready receivers, and the limit stops once enough could be locked.
     chosen = sa.select(first, ready.c.account_id, ready.c.receiver, ready.c.probing)
-    return chosen.select_from(ready.join(first, sa.true())).limit(1).cte("due")
+    return chosen.select_from(ready.join(first, sa.true())).limit(sa.bindparam("most", type_=sa.Integer)).cte("due")
 
 
 def _ready_receivers() -> sa.Select[*tuple[Any, ...]]:
@@ -62,7 +62,7 @@ def _ready_receivers() -> sa.Select[*tuple[Any, ...]]:
             sa.case((probing, 1), else_=concurrency - under_way.c.under_way).label("free"),
         )
         .select_from(heads.join(under_way, sa.true()))
-        .outerjoin(receivers, _same_receiver(receivers, heads))
+        .outerjoin(receivers, same_receiver(receivers, heads))
         .outerjoin(webhook_endpoints, webhook_endpoints.c.endpoint_id == heads.c.endpoint_id)
         .where(
             heads.c.next_attempt_at <= _now,
@@ -84,17 +84,18 @@ def _heads() -> sa.CTE:
     return heads.union_all(sa.select(following).select_from(heads.join(following, sa.true())))
 
 
-def _same_receiver(one: sa.FromClause, other: sa.FromClause) -> sa.ColumnElement[bool]:
-    return sa.and_(one.c.account_id == other.c.account_id, one.c.receiver == other.c.receiver)
-
-
 def takeable(limit: int) -> sa.Select[*tuple[Any, ...]]:
     """Select the deliveries that couriers could take now, up to a limit: none of an open circuit or a busy receiver."""
     ready = _ready_receivers().subquery("ready")
     due = (
         sa.select(deliveries.c.delivery_id)
-        .where(_same_receiver(deliveries, ready), *_DUE)
+        .where(same_receiver(deliveries, ready), *_DUE)
         .limit(ready.c.free)
         .lateral("due")
     )
     return sa.select(due.c.delivery_id).select_from(ready.join(due, sa.true())).limit(limit)
+
+
+def same_receiver(one: sa.FromClause, other: sa.FromClause) -> sa.ColumnElement[bool]:
+    """Match rows of one receiver."""
+    return sa.and_(one.c.account_id == other.c.account_id, one.c.receiver == other.c.receiver)
