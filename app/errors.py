@@ -161,6 +161,15 @@ class JobNotFound(ResourceNotFound):
         super().__init__(f"The job id: {job_id} does not exist")
 
 
+class JobGone(ServiceError):
+    """The job ended so long ago that it and its result were deleted."""
+
+    code = "GoneException"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"The job id: {job_id} is past its retention and was deleted")
+
+
 class CollectionAlreadyExists(ServiceError):
     code = "ResourceAlreadyExistsException"
 

@@ -17,6 +17,8 @@ from app.db.session import Database
 from app.encryption import Cipher
 from app.errors import SerializationError, ServiceError
 from app.rate_limits import RateLimiter
+from app.services.admission import Admission, Limits
+from app.services.outcomes import Outcomes
 from app.services.waiting import Waiting
 
 #: Two images of 5 MB in base64 (CompareFaces) and the JSON around them.
@@ -41,10 +43,15 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask("rekollect", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
     app.config["MAX_FORM_PARTS"] = 16
+    doorbell = Doorbell(create_celery(settings.redis_url))
     shared = Context(
         settings=settings,
         database=database,
-        doorbell=Doorbell(create_celery(settings.redis_url)),
+        doorbell=doorbell,
+        admission=Admission(
+            database, Limits(settings.max_queued_jobs, settings.max_running_jobs, settings.shed_after_seconds)
+        ),
+        outcomes=Outcomes(database, doorbell, keep=settings.job_retention),
         waiting=Waiting(database, JobListener(settings.database_url), max_waiters=settings.seats),
         cipher=Cipher(settings.secret_key),
         rate_limiter=RateLimiter(settings.redis_url),

@@ -27,6 +27,7 @@ _PROBLEM_STATUS = {
     "ResourceNotFoundException": 404,
     "ResourceAlreadyExistsException": 409,
     "ConflictException": 409,
+    "GoneException": 410,
     "ImageTooLargeException": 413,
     "IdempotentParameterMismatchException": 422,
     "InternalServerError": 500,

@@ -101,8 +101,8 @@ def _run_job(
     for member in IMAGE_MEMBERS:
         if member in checked:
             check_one_source(checked[member])
-    submission = jobs.Submission(caller.account_id, operation, checked, idempotency_key=retry_key)
-    job, _ = jobs.submit(shared.database, shared.doorbell, submission)
+    submission = jobs.Submission(caller.account_id, operation, checked, idempotency_key=retry_key, region=caller.region)
+    job, _ = jobs.submit(shared.database, shared.doorbell, submission, shared.admission)
     try:
         job = shared.waiting.wait(job, shared.settings.wait_seconds)
     except TooManyWaiters as error:

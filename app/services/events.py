@@ -15,6 +15,11 @@ from app.domain import webhooks
 from app.domain.jobs import Job, document, event_type
 
 
+def has_receiver(job: Job) -> bool:
+    """Tell whether the end of a job may be told to somebody."""
+    return job.webhook_url is not None or job.webhook_endpoint_id is not None or job.tells_endpoints
+
+
 def publish(connection: Connection, job: Job) -> None:
     """Write the event of a job that has ended, with a delivery to whoever wants it."""
     if job.webhook_url is not None:
