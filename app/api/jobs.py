@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 from app import service_model
 from app.api import auth
 from app.api.context import Context, context
-from app.api.errors import problem, request_id
+from app.api.errors import problem
 from app.domain.addresses import Refused, parse_target
 from app.domain.images import IMAGE_MEMBERS, check_one_source
 from app.domain.jobs import Job, document
@@ -84,7 +84,6 @@ def show(job_id: str) -> Response:
 
 def _answer(job: Job, *, status: int) -> Response:
     answer = Response(json.dumps(document(job)), status=status, content_type="application/json")
-    answer.headers["x-amzn-RequestId"] = request_id()
     answer.headers["Cache-Control"] = "no-store"
     if not job.done:
         answer.headers["Retry-After"] = "1"
