@@ -56,12 +56,13 @@ def list_users(connection: Connection, caller: Caller, request: Document) -> Doc
     """List users in the order of their creation, a page at a time."""
     collection = get_collection(connection, caller.account_id, request["CollectionId"])
     size = request.get("MaxResults", _DEFAULT_PAGE)
-    after = pagination.read_number(request.get("NextToken"), "users")
+    kind = f"users of {collection.collection_id}"
+    after = pagination.read_number(request.get("NextToken"), kind)
     rows = users.list_page(connection, collection.collection_id, after=after, limit=size + 1)
     page = rows[:size]
     return {
         "Users": [user_document(row) for row in page],
-        "NextToken": pagination.token("users", str(page[-1].user_no)) if len(rows) > size else None,
+        "NextToken": pagination.token(kind, str(page[-1].user_no)) if len(rows) > size else None,
     }
 
 
