@@ -146,7 +146,7 @@ class Settings:
     )
     region: tuple[str, ...] = _setting(
         _regions,
-        "regions that clients may sign for; the first one stands in ARNs",
+        "regions that clients may sign for; calls with a bearer token count as made in the first one",
         ("us-east-1", "us-west-2", "eu-west-1"),
     )
     clock_skew_seconds: int = _setting(_positive, "largest difference between a signature's time and ours", 300)

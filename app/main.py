@@ -9,7 +9,7 @@ from werkzeug.routing import PathConverter
 from app import logs
 from app.api import jobs, probes, problems, rekognition
 from app.api.context import Context, install
-from app.api.errors import aws_answer, internal, problem
+from app.api.errors import aws_answer, internal, name_request, problem
 from app.broker import Doorbell, create_celery
 from app.config import Settings
 from app.db.notifications import JobListener
@@ -62,6 +62,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.register_blueprint(module.blueprint)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
+    app.after_request(name_request)
     return app
 
 

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 
 from app.api import auth, submissions
 from app.api.context import Context, context
-from app.api.errors import problem, request_id
+from app.api.errors import problem
 from app.domain.caller import Caller
 from app.domain.jobs import Job, Status, document, priority
 from app.errors import AccessDenied, JobNotFound, ServiceError, ValidationError
@@ -142,7 +142,6 @@ def _json(body: dict[str, Any], status: int = 200) -> Response:
     content = json.dumps(body).encode()
     answer = Response(content, status=status, content_type="application/json")
     answer.set_etag(hashlib.sha256(content).hexdigest()[:32])
-    answer.headers["x-amzn-RequestId"] = request_id()
     answer.headers["Cache-Control"] = "private, no-cache"
     return answer
 

@@ -13,7 +13,7 @@ from flask import Blueprint, Response, abort, request
 from app import service_model
 from app.api import auth
 from app.api.context import Context, context
-from app.api.errors import AWS_JSON, StoredError, aws_answer, request_id
+from app.api.errors import AWS_JSON, StoredError, aws_answer
 from app.domain.caller import Caller
 from app.domain.images import IMAGE_MEMBERS, check_one_source
 from app.domain.jobs import Status
@@ -25,7 +25,6 @@ blueprint = Blueprint("rekognition", __name__)
 
 #: JSON can take thirty times its size in memory; so much of it is parsed for strangers.
 _PARSED_UNSIGNED_BYTES = 64 * 1024
-
 
 #: What AWS tells a browser; it is the one answer of this wire in XML.
 _NO_OPERATION = (
@@ -39,22 +38,20 @@ def _service_error(error: ServiceError) -> Response:
     return aws_answer(error)
 
 
-@blueprint.get("/")
-def refuse_get() -> Response:
-    """Refuse what is no call, as AWS does."""
+@blueprint.route("/", methods=["GET", "OPTIONS"])
+def refuse_browser() -> Response:
+    """Refuse what is no call, as AWS does; a browser's question before a call (CORS) is none either."""
     return Response(_NO_OPERATION, status=403, content_type="text/xml")
 
 
-@blueprint.post("/")
+@blueprint.post("/", provide_automatic_options=False)
 @blueprint.post("/<prefix:prefix>")
 def call(prefix: str = "") -> Response:
     """Answer one call of an AWS client; a path prefix is the business of a proxy in front."""
     if prefix and "X-Amz-Target" not in request.headers:
         abort(404)
     output = _call(context())
-    answer = Response(json.dumps(output), content_type=AWS_JSON)
-    answer.headers["x-amzn-RequestId"] = request_id()
-    return answer
+    return Response(json.dumps(output), content_type=AWS_JSON)
 
 
 def _call(shared: Context) -> dict[str, Any]:
