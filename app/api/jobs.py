@@ -3,11 +3,13 @@
 import hashlib
 import json
 import re
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response, request
 
 from app.api import auth, submissions
+from app.api.connection import hung_up
 from app.api.context import Context, context
 from app.api.errors import problem
 from app.domain.caller import Caller
@@ -148,7 +150,7 @@ def _json(body: dict[str, Any], status: int = 200) -> Response:
 
 def _wait(shared: Context, job: Job, seconds: int) -> Job:
     try:
-        return shared.waiting.wait(job, seconds)
+        return shared.waiting.wait(job, seconds, partial(hung_up, request.environ))
     except TooManyWaiters:
         return job  # as it stands: polling works without a seat in the waiting room
 

@@ -6,12 +6,14 @@ that SDKs retry, and the retry (same amz-sdk-invocation-id) joins the job that i
 
 import hashlib
 import json
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response, abort, request
 
 from app import service_model
 from app.api import auth
+from app.api.connection import hung_up
 from app.api.context import Context, context
 from app.api.errors import AWS_JSON, StoredError, aws_answer
 from app.domain.caller import Caller
@@ -101,7 +103,7 @@ def _run_job(
     submission = jobs.Submission(caller.account_id, operation, checked, idempotency_key=retry_key, region=caller.region)
     job, _ = jobs.submit(shared.database, shared.doorbell, submission, shared.admission)
     try:
-        job = shared.waiting.wait(job, shared.settings.wait_seconds)
+        job = shared.waiting.wait(job, shared.settings.wait_seconds, partial(hung_up, request.environ))
     except TooManyWaiters as error:
         raise Throttled from error
     if job.status is Status.SUCCEEDED and job.result is not None:
