@@ -26,6 +26,7 @@ def parse(*words: str) -> argparse.Namespace:
         (["--expires", "12h"], Terms(lifetime=timedelta(hours=12))),
         (["--expires", "30d", "--session"], Terms(lifetime=timedelta(days=30), with_session_token=True)),
         (["--operations", "Search*", "ListFaces"], Terms((Scope(("Search*", "ListFaces"), ("*",)),))),
+        (["--operations", "ManageWebhooks"], Terms((Scope(("ManageWebhooks",), ("*",)),))),
         (["--collections", "team-a-*"], Terms((Scope(("*",), ("team-a-*",)),))),
         (["--operations", "DetectFaces", "--collections", "x"], Terms((Scope(("DetectFaces",), ("x",)),))),
     ],
