@@ -156,6 +156,16 @@ class UserNotFound(ResourceNotFound):
         super().__init__(f"The user id: {user_id} does not exist")
 
 
+class EndpointNotFound(ResourceNotFound):
+    def __init__(self, endpoint_id: str) -> None:
+        super().__init__(f"The webhook endpoint id: {endpoint_id} does not exist")
+
+
+class DeliveryNotFound(ResourceNotFound):
+    def __init__(self, delivery_id: str) -> None:
+        super().__init__(f"The webhook delivery id: {delivery_id} does not exist")
+
+
 class JobNotFound(ResourceNotFound):
     def __init__(self, job_id: str) -> None:
         super().__init__(f"The job id: {job_id} does not exist")

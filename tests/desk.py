@@ -27,15 +27,17 @@ JOB_TABLES = (
     schema.deliveries,
     schema.delivery_attempts,
 )
+#: Besides them, what has a time of its own.
+TIMED_TABLES = (*JOB_TABLES, schema.receivers, schema.webhook_endpoints, schema.webhook_secrets)
 WEBHOOK_URL = "https://example.com/hook"
 
 
 def elapse(database: Database, seconds: float) -> None:
-    """Let time pass for all jobs and what hangs on them."""
+    """Let time pass for all jobs, what hangs on them, and those who are told of them."""
     with database.transaction() as connection:
         # Moving the clock is no change of a job, so the trigger that refuses changes of finished ones is off meanwhile.
         connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
-        for table in JOB_TABLES:
+        for table in TIMED_TABLES:
             moments = [column for column in table.c if isinstance(column.type, sa.DateTime)]
             if moments:
                 earlier = {column.key: column - timedelta(seconds=seconds) for column in moments}

@@ -11,7 +11,7 @@ from celery import shared_task
 from app import broker, service_model
 from app.domain.jobs import LEASE, Claim, Lane
 from app.errors import ServiceError, ServiceUnavailable
-from app.services import jobs, request_tokens
+from app.services import events, jobs, request_tokens
 from app.services.outcomes import Complete
 from workers import courier
 from workers.bells import Bell
@@ -123,12 +123,14 @@ def sweep() -> None:
 
 @shared_task(name=broker.PURGE, Request=Bell)  # type: ignore[untyped-decorator]
 def purge() -> None:
-    """Delete jobs past their retention, and old request tokens."""
+    """Delete jobs past their retention, old events that belong to no job, and old request tokens."""
     with _postgres_may_be_away(broker.PURGE):
         deadline = time.monotonic() + _PURGE_SECONDS
         total = 0
         while (deleted := jobs.purge(current().database)) and time.monotonic() < deadline:
             total += deleted
+        while events.purge(current().database) and time.monotonic() < deadline:
+            pass
         request_tokens.purge(current().database)
         if total:
             log.info("purged", extra={"jobs": total})

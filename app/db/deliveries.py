@@ -16,13 +16,6 @@ from app.db.session import Row
 _now = sa.func.now()
 
 
-def insert(connection: Connection, event: dict[str, Any], *, receiver: str, url: str) -> None:
-    """Write an event and its delivery; both are part of the transaction that ends the job."""
-    connection.execute(sa.insert(events).values(**event))
-    whose = {"account_id": event["account_id"], "event_id": event["event_id"]}
-    connection.execute(sa.insert(deliveries).values(**whose, receiver=receiver, url=url))
-
-
 def claim(connection: Connection, *, lease: timedelta) -> Row | None:
     """Take the delivery that is due the longest, with its body, its account's secret and the time in epoch seconds."""
     due = (

@@ -65,9 +65,10 @@ def account(database: Database) -> Account:
 
 @pytest.fixture
 def clean_jobs(database: Database) -> None:
-    """No job of an earlier test: claims are made across accounts."""
+    """No job and no event of an earlier test: claims are made across accounts."""
     with database.transaction() as connection:
         connection.execute(sa.delete(schema.jobs))
+        connection.execute(sa.delete(schema.events))
 
 
 @pytest.fixture
