@@ -33,7 +33,7 @@ check: $(INSTALLED) ## lint, formatting, types, architecture
 	@$(VENV)/bin/pytest -q tests/test_architecture.py
 
 bench: $(INSTALLED) ## run the benchmarks
-	@$(VENV)/bin/pytest -m bench -s tests/benchmarks
+	@$(VENV)/bin/pytest -m bench -s
 
 clean: ## remove what was built; data in .rekollect and the cache of models stay
 	@rm -rf $(VENV) .venv-clients tests/clients/javascript/node_modules build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

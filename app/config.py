@@ -146,7 +146,7 @@ class Settings:
     )
     region: tuple[str, ...] = _setting(
         _regions,
-        "regions that clients may sign for; the first one stands in ARNs",
+        "regions that clients may sign for; calls with a bearer token count as made in the first one",
         ("us-east-1", "us-west-2", "eu-west-1"),
     )
     clock_skew_seconds: int = _setting(_positive, "largest difference between a signature's time and ours", 300)
@@ -155,6 +155,17 @@ class Settings:
     )
     wait_seconds: int = _setting(_positive, "longest time that an image operation on POST / waits for a worker", 50)
     max_waiters: int = _setting(_positive, "requests that may wait for a job at once, per API process", 48)
+    max_queued_jobs: int = _setting(
+        _positive, "jobs that one account may have queued; above it submits get 429", 10_000
+    )
+    max_running_jobs: int = _setting(
+        _positive, "jobs that one account may have running; above it submits get 429", 1_000
+    )
+    shed_after_seconds: int = _setting(
+        _positive,
+        "when interactive jobs wait this long for a worker, new ones are refused with 503; LOW ones at half of it",
+        30,
+    )
     api_processes: int = _setting(_positive, "web server processes", 1)
     api_threads: int = _setting(_positive, "threads of each web server process", 64)
     worker_threads: int = _setting(_positive, "jobs that one worker process runs at once", 2)
@@ -193,6 +204,11 @@ class Settings:
     def run_timeout(self) -> timedelta:
         """Longest run of one job."""
         return timedelta(seconds=self.run_timeout_seconds)
+
+    @property
+    def job_retention(self) -> timedelta:
+        """How long a finished job and its result are kept."""
+        return timedelta(days=self.job_retention_days)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":

@@ -156,9 +156,28 @@ class UserNotFound(ResourceNotFound):
         super().__init__(f"The user id: {user_id} does not exist")
 
 
+class EndpointNotFound(ResourceNotFound):
+    def __init__(self, endpoint_id: str) -> None:
+        super().__init__(f"The webhook endpoint id: {endpoint_id} does not exist")
+
+
+class DeliveryNotFound(ResourceNotFound):
+    def __init__(self, delivery_id: str) -> None:
+        super().__init__(f"The webhook delivery id: {delivery_id} does not exist")
+
+
 class JobNotFound(ResourceNotFound):
     def __init__(self, job_id: str) -> None:
         super().__init__(f"The job id: {job_id} does not exist")
+
+
+class JobGone(ServiceError):
+    """The job ended so long ago that it and its result were deleted."""
+
+    code = "GoneException"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"The job id: {job_id} is past its retention and was deleted")
 
 
 class CollectionAlreadyExists(ServiceError):

@@ -7,9 +7,9 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import PathConverter
 
 from app import logs
-from app.api import jobs, probes, problems, rekognition
+from app.api import jobs, probes, problems, rekognition, webhook_deliveries, webhook_endpoints
 from app.api.context import Context, install
-from app.api.errors import aws_answer, internal, problem
+from app.api.errors import aws_answer, internal, name_request, problem
 from app.broker import Doorbell, create_celery
 from app.config import Settings
 from app.db.notifications import JobListener
@@ -17,6 +17,8 @@ from app.db.session import Database
 from app.encryption import Cipher
 from app.errors import SerializationError, ServiceError
 from app.rate_limits import RateLimiter
+from app.services.admission import Admission, Limits
+from app.services.outcomes import Outcomes
 from app.services.waiting import Waiting
 
 #: Two images of 5 MB in base64 (CompareFaces) and the JSON around them.
@@ -41,20 +43,26 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask("rekollect", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
     app.config["MAX_FORM_PARTS"] = 16
+    doorbell = Doorbell(create_celery(settings.redis_url))
     shared = Context(
         settings=settings,
         database=database,
-        doorbell=Doorbell(create_celery(settings.redis_url)),
+        doorbell=doorbell,
+        admission=Admission(
+            database, Limits(settings.max_queued_jobs, settings.max_running_jobs, settings.shed_after_seconds)
+        ),
+        outcomes=Outcomes(database, doorbell, keep=settings.job_retention),
         waiting=Waiting(database, JobListener(settings.database_url), max_waiters=settings.seats),
         cipher=Cipher(settings.secret_key),
         rate_limiter=RateLimiter(settings.redis_url),
     )
     install(app.extensions, shared)
     app.url_map.converters["prefix"] = _Prefix
-    for module in (probes, problems, jobs, rekognition):
+    for module in (probes, problems, jobs, webhook_endpoints, webhook_deliveries, rekognition):
         app.register_blueprint(module.blueprint)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
+    app.after_request(name_request)
     return app
 
 

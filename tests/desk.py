@@ -67,8 +67,8 @@ class Desk:
     def find_work(self, lane: str = Lane.INTERACTIVE, *, worker: str = "worker") -> Claim | None:
         return jobs.claim(self.database, lane, worker=worker, run_timeout=timedelta(seconds=60))
 
-    def renew(self, *claims: Claim) -> None:
-        jobs.renew(self.database, list(claims))
+    def renew(self, *claims: Claim) -> set[tuple[str, int]]:
+        return jobs.renew(self.database, list(claims))
 
     def get(self, job_id: str) -> Job:
         return jobs.get(self.database, self.account.account_id, job_id)

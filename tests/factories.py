@@ -16,6 +16,7 @@ from app.domain.faces import BoundingBox, DetectedFace, Landmarks, Measures, Pos
 from app.encryption import Cipher
 from app.services import access_keys
 from app.services.access_keys import NewKey
+from app.services.endpoints import Endpoints
 from app.services.faces import IndexedImage
 from app.services.jobs import Submission
 
@@ -66,6 +67,14 @@ def make_submission(account_id: int, **changes: Any) -> Submission:
         "input": {"CollectionId": "people", "Image": {"Bytes": IMAGE}},
     }
     return Submission(account_id, **(values | changes))
+
+
+def make_endpoint(database: Database, account: Account, **settings: Any) -> tuple[uuid.UUID, str]:
+    """Make a webhook endpoint and give its id and its secret; settings are columns, headers in clear."""
+    document, secret = Endpoints(database, CIPHER).create(
+        account.account_id, {"url": "https://example.com/endpoint", **settings}
+    )
+    return uuid.UUID(document["EndpointId"]), secret
 
 
 def unit(vectors: NDArray[Any]) -> Embeddings:

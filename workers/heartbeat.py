@@ -25,6 +25,10 @@ GRACE_SECONDS = 10.0
 _EXIT_STATUS = 70  # EX_SOFTWARE of sysexits.h
 
 
+class CancelRequested(Exception):
+    """The caller wants the job canceled, and its worker stops between two steps."""
+
+
 class Heartbeat:
     """Renews the leases of the claims that are held; its thread starts with the first."""
 
@@ -33,6 +37,7 @@ class Heartbeat:
         self._longest = run_timeout.total_seconds() + GRACE_SECONDS
         self._claims: dict[tuple[str, int], Claim] = {}
         self._since: dict[tuple[str, int], float] = {}
+        self._canceled: set[tuple[str, int]] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -53,6 +58,11 @@ class Heartbeat:
                 del self._claims[key]
                 del self._since[key]
 
+    def check(self, claim: Claim) -> None:
+        """Raise CancelRequested where the newest renewal of this claim told so."""
+        if (claim.job_id, claim.lease) in self._canceled:
+            raise CancelRequested
+
     def _beat(self) -> None:
         pause = threading.Event()
         while not pause.wait(HEARTBEAT.total_seconds()):
@@ -65,6 +75,6 @@ class Heartbeat:
                 log.error("job_hung", extra={"jobs": [claim.job_id for claim in claims]})
                 os._exit(_EXIT_STATUS)
             try:
-                jobs.renew(self._database, claims)
+                self._canceled = jobs.renew(self._database, claims)
             except Exception as error:  # whatever it was: a thread that ends here would lose every job of this process
                 log.warning("heartbeat_failed", exc_info=error)

@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cached_property
 
 from celery import Celery
@@ -54,8 +53,7 @@ class Runtime:
     @cached_property
     def outcomes(self) -> Outcomes:
         """Ends jobs."""
-        keep = timedelta(days=self.settings.job_retention_days)
-        return Outcomes(self.database, self.doorbell, keep=keep)
+        return Outcomes(self.database, self.doorbell, keep=self.settings.job_retention)
 
     @cached_property
     def heartbeat(self) -> Heartbeat:

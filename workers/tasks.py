@@ -10,18 +10,20 @@ from celery import shared_task
 from app import broker, service_model
 from app.domain.jobs import LEASE, Claim, Lane
 from app.errors import ServiceError, ServiceUnavailable
-from app.services import jobs, request_tokens
+from app.services import events, jobs, request_tokens
 from app.services.outcomes import Complete
 from workers import courier
 from workers.bells import Bell
+from workers.heartbeat import CancelRequested
 from workers.insist import insist
-from workers.jobs import compare_faces, detect_faces, index_faces, search_faces, search_users
+from workers.jobs import compare_faces, detect_faces, index_faces, quick, search_faces, search_users
 from workers.runtime import Runtime, current
 
 log = logging.getLogger(__name__)
 
 _PURGE_SECONDS = 20.0  # of the minute between two ticks
 
+#: What needs a look at pixels; every other operation is answered from Postgres, as on POST /.
 _KINDS = {
     "CompareFaces": compare_faces.run,
     "DetectFaces": detect_faces.run,
@@ -33,7 +35,16 @@ _KINDS = {
 
 @shared_task(name=broker.RUN_NEXT, Request=Bell)  # type: ignore[untyped-decorator]  # Celery ships no types
 def run_next(lane: str) -> bool:
-    """Claim the next job of a lane, run it, and end it; False where there was none."""
+    """Claim the next job of a lane, run it, and end it; False where there was none.
+
+    A bell for bulk work first does what somebody waits for: behind a thousand bulk bells an interactive one is heard late.
+    """
+    if lane == Lane.BULK:
+        _run_next(Lane.INTERACTIVE)
+    return _run_next(lane)
+
+
+def _run_next(lane: str) -> bool:
     runtime, claim = current(), None
     with _postgres_may_be_away(broker.RUN_NEXT):
         claim = jobs.claim(runtime.database, lane, worker=runtime.worker, run_timeout=runtime.settings.run_timeout)
@@ -64,9 +75,11 @@ def _run(claim: Claim, runtime: Runtime) -> str:
     """Run a claimed job. Faults of the caller end it; anything unexpected is logged and tried again a few times."""
     outcomes = runtime.outcomes
     try:
-        complete = _KINDS[claim.operation](claim, runtime)
+        complete = _KINDS.get(claim.operation, quick.run)(claim, runtime)
         shaped = _shaped(claim.operation, complete)
         return _end(lambda: outcomes.succeed(claim, shaped), "succeeded")
+    except CancelRequested:
+        return _end(lambda: outcomes.drop(claim), "canceled")
     except ServiceError as error:
         if not error.retryable:
             code, fault = error.code, error
@@ -106,12 +119,14 @@ def sweep() -> None:
 
 @shared_task(name=broker.PURGE, Request=Bell)  # type: ignore[untyped-decorator]
 def purge() -> None:
-    """Delete jobs past their retention, and old request tokens."""
+    """Delete jobs past their retention, old events that belong to no job, and old request tokens."""
     with _postgres_may_be_away(broker.PURGE):
         deadline = time.monotonic() + _PURGE_SECONDS
         total = 0
         while (deleted := jobs.purge(current().database)) and time.monotonic() < deadline:
             total += deleted
+        while events.purge(current().database) and time.monotonic() < deadline:
+            pass
         request_tokens.purge(current().database)
         if total:
             log.info("purged", extra={"jobs": total})

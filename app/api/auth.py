@@ -9,6 +9,7 @@ from flask import Request
 from app import sigv4
 from app.api.context import Context
 from app.domain.caller import Caller
+from app.domain.scopes import MANAGE_WEBHOOKS
 from app.errors import ExpiredToken, MissingAuthenticationToken, UnrecognizedClient
 from app.services import access_keys
 from app.services.access_keys import KnownKey
@@ -66,6 +67,14 @@ def authorize(caller: Caller, operation: str, input_: Mapping[str, Any]) -> None
     caller.check_allowed(operation, collection)
     if operation == "CreateCollection" and input_.get("Tags"):
         caller.check_allowed("TagResource", collection)  # as at AWS: tags are a permission of their own
+
+
+def webhook_manager(request: Request, context: Context) -> Caller:
+    """Admit a caller whose key may manage the account's webhooks."""
+    require_credentials(request)
+    found = caller(request, request.get_data(), context)
+    found.check_allowed_everywhere(MANAGE_WEBHOOKS)  # an endpoint hears of every collection
+    return found
 
 
 def require_credentials(request: Request) -> None:

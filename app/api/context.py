@@ -9,6 +9,8 @@ from app.config import Settings
 from app.db.session import Database
 from app.encryption import Cipher
 from app.rate_limits import RateLimiter
+from app.services.admission import Admission
+from app.services.outcomes import Outcomes
 from app.services.waiting import Waiting
 
 _KEY = "rekollect"
@@ -21,6 +23,8 @@ class Context:
     settings: Settings
     database: Database
     doorbell: Doorbell
+    admission: Admission
+    outcomes: Outcomes
     waiting: Waiting
     cipher: Cipher
     rate_limiter: RateLimiter

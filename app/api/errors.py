@@ -27,6 +27,7 @@ _PROBLEM_STATUS = {
     "ResourceNotFoundException": 404,
     "ResourceAlreadyExistsException": 409,
     "ConflictException": 409,
+    "GoneException": 410,
     "ImageTooLargeException": 413,
     "IdempotentParameterMismatchException": 422,
     "InternalServerError": 500,
@@ -44,10 +45,16 @@ class StoredError(ServiceError):
 
 
 def request_id() -> str:
-    """Give the id of this request, made at first need; it stands in the answer, and in the log beside an error."""
+    """Give the id of this request, made at first need; it stands in every answer, and in the log beside an error."""
     if "request_id" not in g:
         g.request_id = str(uuid.uuid4())
     return str(g.request_id)
+
+
+def name_request(answer: Response) -> Response:
+    """Put the id of the request into its answer, whatever that is: boto3 shows it as ResponseMetadata.RequestId."""
+    answer.headers["x-amzn-RequestId"] = request_id()
+    return answer
 
 
 def internal(error: Exception) -> ServiceError:
@@ -65,7 +72,6 @@ def aws_answer(error: ServiceError) -> Response:
         body |= {"Code": error.code, "Logref": request_id(), "Message": error.message}
     answer = Response(json.dumps(body), status=_aws_status(error), content_type=AWS_JSON)
     answer.headers["x-amzn-ErrorType"] = error.code
-    answer.headers["x-amzn-RequestId"] = request_id()
     if error.retry_after_milliseconds is not None:
         answer.headers["x-amz-retry-after"] = str(error.retry_after_milliseconds)  # botocore waits as long as it says
     return answer
@@ -88,7 +94,6 @@ def problem(error: ServiceError, status: int | None = None) -> Response:
         "request_id": request_id(),
     }
     answer = Response(json.dumps(body), status=status, content_type="application/problem+json")
-    answer.headers["x-amzn-RequestId"] = request_id()
     if status == 401:
         answer.headers["WWW-Authenticate"] = 'Bearer realm="rekollect"'
     if status in (429, 503):

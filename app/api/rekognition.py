@@ -6,14 +6,16 @@ that SDKs retry, and the retry (same amz-sdk-invocation-id) joins the job that i
 
 import hashlib
 import json
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response, abort, request
 
 from app import service_model
 from app.api import auth
+from app.api.connection import hung_up
 from app.api.context import Context, context
-from app.api.errors import AWS_JSON, StoredError, aws_answer, request_id
+from app.api.errors import AWS_JSON, StoredError, aws_answer
 from app.domain.caller import Caller
 from app.domain.images import IMAGE_MEMBERS, check_one_source
 from app.domain.jobs import Status
@@ -25,7 +27,6 @@ blueprint = Blueprint("rekognition", __name__)
 
 #: JSON can take thirty times its size in memory; so much of it is parsed for strangers.
 _PARSED_UNSIGNED_BYTES = 64 * 1024
-
 
 #: What AWS tells a browser; it is the one answer of this wire in XML.
 _NO_OPERATION = (
@@ -39,22 +40,20 @@ def _service_error(error: ServiceError) -> Response:
     return aws_answer(error)
 
 
-@blueprint.get("/")
-def refuse_get() -> Response:
-    """Refuse what is no call, as AWS does."""
+@blueprint.route("/", methods=["GET", "OPTIONS"])
+def refuse_browser() -> Response:
+    """Refuse what is no call, as AWS does; a browser's question before a call (CORS) is none either."""
     return Response(_NO_OPERATION, status=403, content_type="text/xml")
 
 
-@blueprint.post("/")
+@blueprint.post("/", provide_automatic_options=False)
 @blueprint.post("/<prefix:prefix>")
 def call(prefix: str = "") -> Response:
     """Answer one call of an AWS client; a path prefix is the business of a proxy in front."""
     if prefix and "X-Amz-Target" not in request.headers:
         abort(404)
     output = _call(context())
-    answer = Response(json.dumps(output), content_type=AWS_JSON)
-    answer.headers["x-amzn-RequestId"] = request_id()
-    return answer
+    return Response(json.dumps(output), content_type=AWS_JSON)
 
 
 def _call(shared: Context) -> dict[str, Any]:
@@ -101,10 +100,10 @@ def _run_job(
     for member in IMAGE_MEMBERS:
         if member in checked:
             check_one_source(checked[member])
-    submission = jobs.Submission(caller.account_id, operation, checked, idempotency_key=retry_key)
-    job, _ = jobs.submit(shared.database, shared.doorbell, submission)
+    submission = jobs.Submission(caller.account_id, operation, checked, idempotency_key=retry_key, region=caller.region)
+    job, _ = jobs.submit(shared.database, shared.doorbell, submission, shared.admission)
     try:
-        job = shared.waiting.wait(job, shared.settings.wait_seconds)
+        job = shared.waiting.wait(job, shared.settings.wait_seconds, partial(hung_up, request.environ))
     except TooManyWaiters as error:
         raise Throttled from error
     if job.status is Status.SUCCEEDED and job.result is not None:

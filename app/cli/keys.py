@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from app.config import Settings, read_rate
 from app.db import accounts
 from app.db.session import Database, Row
-from app.domain.scopes import Scope, allows
+from app.domain.scopes import MANAGE_WEBHOOKS, Scope, allows
 from app.encryption import Cipher
 from app.services import access_keys, operations
 from app.services.access_keys import NewKey, Terms
@@ -35,7 +35,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     making.add_argument("--rate", type=_rate, help="calls per second (default: REKOLLECT_RATE_LIMIT)")
     making.add_argument(
-        "--expires", type=_lifetime, metavar="TIME", help="how long it is good for, as 12h or 30d (default: for ever)"
+        "--expires",
+        type=_lifetime,
+        metavar="TIME",
+        help="how long it is good for, as 15m, 12h or 30d (default: for ever)",
     )
     making.add_argument(
         "--session", action="store_true", help="make temporary credentials: a session token belongs to the key"
@@ -82,10 +85,10 @@ def show(key: NewKey) -> str:
 
 
 def _lifetime(text: str) -> timedelta:
-    units = {"h": timedelta(hours=1), "d": timedelta(days=1)}
-    found = re.fullmatch(r"([1-9][0-9]{0,4})([hd])", text)
+    units = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+    found = re.fullmatch(r"([1-9][0-9]{0,4})([smhd])", text)
     if found is None:
-        raise argparse.ArgumentTypeError("must be hours or days, as 12h or 30d")
+        raise argparse.ArgumentTypeError("must be seconds, minutes, hours or days, as 15m, 12h or 30d")
     return int(found[1]) * units[found[2]]
 
 
@@ -98,8 +101,9 @@ def _rate(text: str) -> float:
 
 def _operations(pattern: str) -> str:
     scopes = (Scope(operations=(pattern,)),)
-    if not any(allows(scopes, operation, None) for operation in operations.ALL):
-        raise argparse.ArgumentTypeError(f"{pattern} is no operation: known are {', '.join(sorted(operations.ALL))}")
+    known = sorted(operations.ALL | {MANAGE_WEBHOOKS})
+    if not any(allows(scopes, operation, None) for operation in known):
+        raise argparse.ArgumentTypeError(f"{pattern} is no operation: known are {', '.join(known)}")
     return pattern
 
 

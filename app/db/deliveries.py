@@ -20,13 +20,6 @@ _now = sa.func.now()
 _lease = sa.bindparam("lease", type_=sa.Interval)
 
 
-def insert(connection: Connection, event: dict[str, Any], *, receiver: str, url: str) -> None:
-    """Write an event and its delivery; both are part of the transaction that ends the job."""
-    connection.execute(sa.insert(events).values(**event))
-    whose = {"account_id": event["account_id"], "event_id": event["event_id"]}
-    connection.execute(sa.insert(deliveries).values(**whose, receiver=receiver, url=url))
-
-
 def claim(connection: Connection, *, lease: timedelta, limit: int = 1) -> list[Row]:
     """Take due deliveries of different receivers, with all that an attempt needs: body, secrets, time in epoch seconds.
 

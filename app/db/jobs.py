@@ -1,31 +1,33 @@
-"""Queries on jobs, their attempts and blobs.
+"""Queries on jobs and their blobs: in, looked at, closed, gone.
 
-Every change of a status is a guarded update: it names the status that it leaves, and for a running job the lease that it
-holds. No row changed means that somebody else was first, and the caller throws its work away. Times are Postgres's now().
+Every change of a status is a guarded update that names the status it leaves; no row changed means that somebody else was first.
+What workers do with a job is in `app.db.claims`. Times are Postgres's now().
 """
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import fields
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
-from app.db.schema import blobs, job_attempts, jobs
-from app.domain.jobs import Claim, Job, Status
+from app.db.schema import blobs, jobs
+from app.domain.jobs import LAST_POSITION, Job, Status
 
 #: Where a finished job is announced to whoever waits for it; the payload is the job id.
 FINISHED_CHANNEL = "rekollect_job_finished"
 
 _now = sa.func.now()
+_COLLECTION = jobs.c.input["CollectionId"].astext
 _JOB_COLUMNS = (
     jobs.c.job_id,
     jobs.c.account_id,
     jobs.c.operation,
-    jobs.c.input["CollectionId"].astext.label("collection"),
+    _COLLECTION.label("collection"),
+    jobs.c.lane,
+    jobs.c.priority,
     jobs.c.status,
     jobs.c.attempt,
     jobs.c.result,
@@ -34,9 +36,13 @@ _JOB_COLUMNS = (
     jobs.c.webhook_url,
     jobs.c.webhook_endpoint_id,
     jobs.c.tells_endpoints,
+    jobs.c.retry_of,
     jobs.c.request_hash,
     jobs.c.created_at,
+    jobs.c.available_at,
+    jobs.c.start_deadline_at,
     jobs.c.started_at,
+    jobs.c.cancel_requested_at,
     jobs.c.finished_at,
     jobs.c.expires_at,
 )
@@ -49,11 +55,12 @@ def _job(row: Sequence[Any] | None) -> Job | None:
     return Job(**{**values, "job_id": str(values["job_id"]), "status": Status(values["status"])})
 
 
-def insert(connection: Connection, values: dict[str, Any], *, start_within: timedelta) -> Job | None:
+def insert(connection: Connection, values: dict[str, Any], *, start_by: timedelta | datetime) -> Job | None:
     """Insert a queued job and give it, or None where the account used the idempotency key before."""
+    deadline = start_by if isinstance(start_by, datetime) else _now + start_by
     statement = (
         postgresql.insert(jobs)
-        .values(**values, start_deadline_at=_now + start_within, rung_at=_now)
+        .values(**values, start_deadline_at=deadline, rung_at=_now)
         .on_conflict_do_nothing(constraint="uq_jobs_account_id_idempotency_key")
         .returning(*_JOB_COLUMNS)
     )
@@ -72,9 +79,105 @@ def get_blob(connection: Connection, job_id: str, name: str) -> bytes:
 
 
 def find(connection: Connection, account_id: int, job_id: str) -> Job | None:
-    """Find a job of an account."""
-    statement = sa.select(*_JOB_COLUMNS).where(jobs.c.job_id == uuid.UUID(job_id), jobs.c.account_id == account_id)
+    """Find a job of an account that is not past its retention."""
+    statement = sa.select(*_JOB_COLUMNS).where(
+        jobs.c.job_id == uuid.UUID(job_id), jobs.c.account_id == account_id, _kept()
+    )
     return _job(connection.execute(statement).one_or_none())
+
+
+def _kept() -> sa.ColumnElement[bool]:
+    return sa.or_(jobs.c.expires_at.is_(None), jobs.c.expires_at > _now)
+
+
+def is_past(connection: Connection, job_id: str, *, keep: timedelta) -> bool:
+    """Tell from a job's id, which holds the time of its making, whether such a job is past its retention by now."""
+    made = sa.func.uuid_extract_timestamp(sa.literal(uuid.UUID(job_id), sa.Uuid))
+    return bool(connection.execute(sa.select(made < _now - keep)).scalar_one())
+
+
+def lock(connection: Connection, account_id: int, job_id: str) -> Job | None:
+    """Find a job of an account and keep everybody else from changing it."""
+    statement = sa.select(*_JOB_COLUMNS).where(
+        jobs.c.job_id == uuid.UUID(job_id), jobs.c.account_id == account_id, _kept()
+    )
+    return _job(connection.execute(statement.with_for_update()).one_or_none())
+
+
+def request_cancel(connection: Connection, job_id: str) -> Job | None:
+    """Note that the caller wants a running job canceled; the first time counts."""
+    statement = (
+        sa.update(jobs)
+        .where(jobs.c.job_id == uuid.UUID(job_id), jobs.c.status == Status.IN_PROGRESS)
+        .values(cancel_requested_at=sa.func.coalesce(jobs.c.cancel_requested_at, _now))
+        .returning(*_JOB_COLUMNS)
+    )
+    return _job(connection.execute(statement).one_or_none())
+
+
+def list_page(
+    connection: Connection, account_id: int, *, before: uuid.UUID | None, limit: int, filters: dict[str, str]
+) -> list[Job]:
+    """List jobs of an account, newest first, beginning before one; filters are by status, operation and collection."""
+    wanted = {"status": jobs.c.status, "operation": jobs.c.operation, "collection": _COLLECTION}
+    conditions = [wanted[name] == value for name, value in filters.items()]
+    if before is not None:
+        conditions.append(jobs.c.job_id < before)
+    statement = (
+        sa.select(*_JOB_COLUMNS)
+        .where(jobs.c.account_id == account_id, _kept(), *conditions)
+        .order_by(jobs.c.job_id.desc())
+        .limit(limit)
+    )
+    return [job for row in connection.execute(statement) if (job := _job(row)) is not None]
+
+
+def position(connection: Connection, job: Job) -> int:
+    """Count the queued jobs of the lane that became available no later than this one, itself included, up to a limit."""
+    ahead = (
+        sa.select(jobs.c.job_id)
+        .where(jobs.c.status == Status.QUEUED, jobs.c.lane == job.lane, jobs.c.available_at <= job.available_at)
+        .limit(LAST_POSITION)
+        .subquery()
+    )
+    return max(1, connection.execute(sa.select(sa.func.count()).select_from(ahead)).scalar_one())
+
+
+class Load(NamedTuple):
+    """What an account has queued and running (counted up to a limit), and the longest wait in each lane in seconds."""
+
+    queued: int
+    running: int
+    interactive_wait: float
+    bulk_wait: float
+
+
+def load(connection: Connection, account_id: int, *, limit: int) -> Load:
+    """Read how busy the lanes are, and an account's share of it."""
+    row = connection.execute(_LOAD, {"account_id": account_id, "most": limit}).one()
+    return Load(row.queued, row.running, float(row.interactive_wait), float(row.bulk_wait))
+
+
+_LOAD = sa.text("""
+    SELECT
+        (SELECT count(*) FROM (
+            SELECT FROM jobs WHERE status = 'QUEUED' AND lane IN ('interactive', 'bulk') AND account_id = :account_id
+            LIMIT :most) AS own) AS queued,
+        (SELECT count(*) FROM jobs WHERE status = 'IN_PROGRESS' AND account_id = :account_id) AS running,
+        greatest(0, extract(epoch FROM now() - (
+            SELECT available_at FROM jobs WHERE status = 'QUEUED' AND lane = 'interactive'
+            ORDER BY available_at LIMIT 1))) AS interactive_wait,
+        greatest(0, extract(epoch FROM now() - (
+            SELECT available_at FROM jobs WHERE status = 'QUEUED' AND lane = 'bulk'
+            ORDER BY available_at LIMIT 1))) AS bulk_wait""")
+
+
+def get_input(connection: Connection, job_id: str) -> dict[str, Any]:
+    """Read what a job was asked to do, for doing it once more."""
+    stored: dict[str, Any] = connection.execute(
+        sa.select(jobs.c.input).where(jobs.c.job_id == uuid.UUID(job_id))
+    ).scalar_one()
+    return stored
 
 
 def find_by_key(connection: Connection, account_id: int, idempotency_key: str) -> Job | None:
@@ -83,73 +186,6 @@ def find_by_key(connection: Connection, account_id: int, idempotency_key: str) -
         jobs.c.account_id == account_id, jobs.c.idempotency_key == idempotency_key
     )
     return _job(connection.execute(statement).one_or_none())
-
-
-def claim(connection: Connection, lane: str, *, worker: str, run_timeout: timedelta) -> Claim | None:
-    """Take the next queued job of a lane: highest priority, then oldest; two callers never get the same one."""
-    row = connection.execute(_CLAIM, {"rung_lane": lane, "claimer": worker, "run_timeout": run_timeout}).one_or_none()
-    return None if row is None else Claim(**{**row._mapping, "job_id": str(row.job_id)})
-
-
-def _claim_and_open_attempt() -> sa.Select[*tuple[Any, ...]]:
-    candidate = (
-        sa.select(jobs.c.job_id)
-        .where(
-            jobs.c.status == Status.QUEUED,
-            jobs.c.lane == sa.bindparam("rung_lane"),
-            jobs.c.available_at <= _now,
-            jobs.c.start_deadline_at > _now,
-        )
-        .order_by(jobs.c.priority.desc(), jobs.c.available_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-    claimed = (
-        sa.update(jobs)
-        .where(jobs.c.job_id == candidate)
-        .values(
-            status=Status.IN_PROGRESS,
-            lease=jobs.c.lease + 1,
-            attempt=jobs.c.attempt + 1,
-            started_at=sa.func.coalesce(jobs.c.started_at, _now),
-            heartbeat_at=_now,
-            run_deadline_at=_now + sa.bindparam("run_timeout", type_=sa.Interval),
-        )
-        .returning(*(jobs.c[field.name] for field in fields(Claim)))
-        .cte("claimed")
-    )
-    worker = sa.bindparam("claimer", type_=sa.Text)
-    opened = sa.insert(job_attempts).from_select(
-        ["job_id", "lease", "worker"], sa.select(claimed.c.job_id, claimed.c.lease, worker)
-    )
-    return sa.select(claimed).add_cte(opened.cte("opened"))
-
-
-#: Built once: between a doorbell and the start of its job every millisecond counts.
-_CLAIM = _claim_and_open_attempt()
-
-
-def heartbeat(connection: Connection, claims: list[Claim]) -> None:
-    """Renew the leases of the jobs that a process runs; a lease that was lost stays lost."""
-    held = sa.tuple_(jobs.c.job_id, jobs.c.lease).in_([(uuid.UUID(claim.job_id), claim.lease) for claim in claims])
-    # A job that is being finished is locked, and its lease needs no renewal: waiting for it would starve the others.
-    free = sa.select(jobs.c.job_id).where(held, jobs.c.status == Status.IN_PROGRESS).with_for_update(skip_locked=True)
-    connection.execute(sa.update(jobs).where(jobs.c.job_id.in_(once(free))).values(heartbeat_at=_now))
-
-
-def lock_claim(connection: Connection, claim: Claim) -> bool:
-    """Lock the row of a claimed job; False when the lease was lost meanwhile."""
-    statement = (
-        sa.select(jobs.c.job_id)
-        .where(
-            jobs.c.job_id == uuid.UUID(claim.job_id),
-            jobs.c.lease == claim.lease,
-            jobs.c.status == Status.IN_PROGRESS,
-        )
-        .with_for_update()
-    )
-    return connection.execute(statement).one_or_none() is not None
 
 
 def close(
@@ -198,29 +234,6 @@ def _close_and_announce() -> sa.Select[*tuple[Any, ...]]:
 
 
 _CLOSE = _close_and_announce()
-
-
-def requeue(connection: Connection, job_id: str, *, pause: timedelta, crashed: bool) -> None:
-    """Put a running job back into its lane; a crash counts towards the poison limit."""
-    values: dict[str, Any] = {"status": Status.QUEUED, "available_at": _now + pause, "rung_at": None}
-    if crashed:
-        values["crashes"] = jobs.c.crashes + 1
-    # The job did start in time; what it gets is a fresh chance to start again.
-    values["start_deadline_at"] = sa.func.greatest(jobs.c.start_deadline_at, _now + timedelta(minutes=1))
-    connection.execute(
-        sa.update(jobs).where(jobs.c.job_id == uuid.UUID(job_id), jobs.c.status == Status.IN_PROGRESS).values(**values)
-    )
-
-
-def close_attempt(
-    connection: Connection, job_id: str, lease: int, outcome: str, error: dict[str, Any] | None = None
-) -> None:
-    """Write down how one attempt ended."""
-    connection.execute(
-        sa.update(job_attempts)
-        .where(job_attempts.c.job_id == uuid.UUID(job_id), job_attempts.c.lease == lease)
-        .values(finished_at=_now, outcome=outcome, error=error)
-    )
 
 
 def purge(connection: Connection, *, limit: int) -> int:

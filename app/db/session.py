@@ -5,6 +5,7 @@ Invariant: no transaction spans a fetch, a model run or an HTTP call; a caller o
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
@@ -91,3 +92,9 @@ def _absence_named() -> Iterator[None]:
         yield
     except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
         raise ServiceUnavailable from error
+
+
+def now(connection: Connection) -> datetime:
+    """Give Postgres's time, which is the only one: the start of the transaction."""
+    moment: datetime = connection.execute(sa.select(sa.func.now())).scalar_one()
+    return moment

@@ -17,10 +17,11 @@ _now = sa.func.now()
 
 
 def lock_stale(connection: Connection, *, lease: timedelta, limit: int) -> list[Row]:
-    """Lock running jobs whose worker fell silent or that run too long: job_id, lease, crashes, silent."""
+    """Lock running jobs whose worker fell silent or that run too long: job_id, lease, crashes, silent, canceled."""
     silent = jobs.c.heartbeat_at < _now - lease
+    canceled = jobs.c.cancel_requested_at.is_not(None)
     statement = (
-        sa.select(jobs.c.job_id, jobs.c.lease, jobs.c.crashes, silent.label("silent"))
+        sa.select(jobs.c.job_id, jobs.c.lease, jobs.c.crashes, silent.label("silent"), canceled.label("canceled"))
         .where(jobs.c.status == Status.IN_PROGRESS, sa.or_(silent, jobs.c.run_deadline_at < _now))
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -48,7 +49,7 @@ def unheard(connection: Connection, *, silence: timedelta, limit: int) -> list[s
             jobs.c.available_at <= _now,
             sa.func.coalesce(jobs.c.rung_at, sa.literal("-infinity", sa.DateTime(timezone=True))) < _now - silence,
         )
-        .order_by(jobs.c.available_at)
+        .order_by(jobs.c.lane.desc(), jobs.c.available_at)  # interactive first: a deep bulk lane takes no bell from it
         .limit(limit)
         .with_for_update(skip_locked=True)
     )

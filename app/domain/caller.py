@@ -2,8 +2,9 @@
 
 import re
 from dataclasses import dataclass
+from typing import NoReturn
 
-from app.domain.scopes import Scope, allows
+from app.domain.scopes import Scope, allows, allows_everywhere
 from app.errors import AccessDenied
 
 # CreateCollection answers an ARN without its prefix, and callers hand on what they got.
@@ -38,5 +39,12 @@ class Caller:
     def check_allowed(self, operation: str, collection: str | None) -> None:
         """Raise AccessDenied unless the key's scopes hold the operation on the collection."""
         if not allows(self.scopes, operation, collection):
-            user = f"arn:aws:iam::{self.account_number}:user/{self.access_key_id}"
-            raise AccessDenied(user, operation, "*" if collection is None else self.collection_arn(collection))
+            self._deny(operation, "*" if collection is None else self.collection_arn(collection))
+
+    def check_allowed_everywhere(self, operation: str) -> None:
+        """Raise AccessDenied unless the key's scopes hold the operation on whatever collection."""
+        if not allows_everywhere(self.scopes, operation):
+            self._deny(operation, "*")
+
+    def _deny(self, operation: str, resource_arn: str) -> NoReturn:
+        raise AccessDenied(f"arn:aws:iam::{self.account_number}:user/{self.access_key_id}", operation, resource_arn)

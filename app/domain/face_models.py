@@ -19,6 +19,10 @@ class ModelFile:
     url: str
 
 
+# 100 itself is out of a logistic's reach. Answers are in single precision, which calls this and all above it 100.
+_FULL_SHARE = (100.0 - 2.0**-18) / 100.0
+
+
 @dataclass(frozen=True, slots=True)
 class SimilarityCurve:
     """Similarity 0..100 = 100 / (1 + exp(-(slope * cosine - offset))), strictly rising in the cosine."""
@@ -34,7 +38,7 @@ class SimilarityCurve:
         """Give the smallest cosine that reaches a similarity; 0 asks for every face, 100 for the same picture."""
         if similarity <= 0.0:
             return -1.0
-        share = min(similarity / 100.0, 1.0 - 2.0**-24)  # 100 itself is out of a logistic's reach; float32 rounds to it
+        share = min(similarity / 100.0, _FULL_SHARE)
         return max(-1.0, min(1.0, (math.log(share / (1.0 - share)) + self.offset) / self.slope))
 
 

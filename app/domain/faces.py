@@ -120,7 +120,8 @@ def choose(
 ) -> tuple[list[DetectedFace], list[RejectedFace]]:
     """Split the faces of one image into those to index, largest first, and those left out with reasons.
 
-    Above `max_faces` the lowest quality goes first, then the smallest box.
+    Above `max_faces` the lowest quality goes first, then the smallest box. Quality counts in the levels of the filter here:
+    by a finer measure no two faces would be equal, and the size of a face would never count.
     """
     kept: list[DetectedFace] = []
     rejected: list[RejectedFace] = []
@@ -131,7 +132,11 @@ def choose(
         else:
             kept.append(face)
     limit = min(max_faces or MAX_FACES_PER_IMAGE, MAX_FACES_PER_IMAGE)
-    ranked = sorted(kept, key=lambda face: (face.measures.embedding_norm, face.box.area), reverse=True)
+    ranked = sorted(kept, key=lambda face: (_levels_passed(face, version), face.box.area), reverse=True)
     surplus = {id(face) for face in ranked[limit:]}
     rejected += [RejectedFace(face, ("EXCEEDS_MAX_FACES",)) for face in kept if id(face) in surplus]
     return [face for face in kept if id(face) not in surplus], rejected
+
+
+def _levels_passed(face: DetectedFace, version: FaceModelVersion) -> int:
+    return sum(not quality_reasons(face, level, version) for level in version.quality_bars)

@@ -1,6 +1,7 @@
 """A job's rules: its statuses, the legal transitions, its limits and what its webhook events are called.
 
-The SQL in `app/db/jobs.py` enforces the transitions with guarded updates; this table is what its tests compare against.
+The SQL in `app/db` enforces the transitions with guarded updates, and Postgres itself refuses to change a job that has ended;
+this table is what tests compare against.
 """
 
 import uuid
@@ -23,10 +24,13 @@ class Status(StrEnum):
 
 TERMINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELED, Status.EXPIRED})
 
+#: What a caller may have done once more; it becomes a new job.
+RETRIABLE = frozenset({Status.FAILED, Status.CANCELED, Status.EXPIRED})
+
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.IN_PROGRESS, Status.CANCELED, Status.EXPIRED}),
     # Back to QUEUED: the worker died, or a failure that may pass.
-    Status.IN_PROGRESS: frozenset({Status.SUCCEEDED, Status.FAILED, Status.QUEUED, Status.CANCELED, Status.EXPIRED}),
+    Status.IN_PROGRESS: frozenset({Status.SUCCEEDED, Status.FAILED, Status.QUEUED, Status.CANCELED}),
     Status.SUCCEEDED: frozenset(),
     Status.FAILED: frozenset(),
     Status.CANCELED: frozenset(),
@@ -43,6 +47,24 @@ class Lane(StrEnum):
     MAINTENANCE = "maintenance"  #: the sweeper's ticks
 
 
+class Priority(StrEnum):
+    """How urgent a job is among those of its account; accounts take turns whatever their priorities."""
+
+    HIGH = "HIGH"
+    NORMAL = "NORMAL"
+    LOW = "LOW"  #: the bulk lane: after everything that somebody waits for, and refused first under load
+
+    @property
+    def lane(self) -> Lane:
+        """The lane that the job waits in."""
+        return Lane.BULK if self is Priority.LOW else Lane.INTERACTIVE
+
+    @property
+    def rank(self) -> int:
+        """The order within the lane; higher goes first."""
+        return 1 if self is Priority.HIGH else 0
+
+
 #: A claim that was not renewed for this long belongs to a dead worker. Workers renew every HEARTBEAT.
 LEASE = timedelta(seconds=15)
 HEARTBEAT = timedelta(seconds=3)
@@ -53,11 +75,15 @@ MAX_CRASHES = 3
 #: Unexpected errors are tried again after these pauses, then the job fails. Errors of the caller are never tried again.
 RETRY_PAUSES = (timedelta(seconds=1), timedelta(seconds=4))
 
-#: A job that no worker started within this time expires.
-START_DEADLINE = timedelta(minutes=10)
+#: A job that no worker started within this time expires; a caller may set another deadline, up to a day away.
+START_DEADLINE = {Lane.INTERACTIVE: timedelta(minutes=10), Lane.BULK: timedelta(hours=24)}
+LONGEST_DEADLINE = timedelta(hours=24)
 
 #: The doorbell for a queued job is rung again after this long, because Redis may have lost it.
 RING_AGAIN = timedelta(seconds=2)
+
+#: A queue position is counted up to here; it is an estimate, because accounts take turns.
+LAST_POSITION = 10_000
 
 
 def event_type(status: Status) -> str:
@@ -76,6 +102,7 @@ class Claim:
     account_id: int
     operation: str
     input: dict[str, Any]
+    region: str | None  # that the caller signed for
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +113,8 @@ class Job:
     account_id: int
     operation: str
     collection: str | None
+    lane: str
+    priority: int
     status: Status
     attempt: int
     result: dict[str, Any] | None
@@ -94,9 +123,13 @@ class Job:
     webhook_url: str | None
     webhook_endpoint_id: uuid.UUID | None
     tells_endpoints: bool
+    retry_of: uuid.UUID | None
     request_hash: bytes
     created_at: datetime
+    available_at: datetime
+    start_deadline_at: datetime
     started_at: datetime | None
+    cancel_requested_at: datetime | None
     finished_at: datetime | None
     expires_at: datetime | None
 
@@ -106,7 +139,7 @@ class Job:
         return self.status in TERMINAL
 
 
-def document(job: Job) -> dict[str, Any]:
+def document(job: Job, *, with_result: bool = True, position: int | None = None) -> dict[str, Any]:
     """Render a job as `GET /v1/jobs/{JobId}` and the webhook show it; absent members are left out."""
     members = {
         "JobId": job.job_id,
@@ -114,17 +147,40 @@ def document(job: Job) -> dict[str, Any]:
         "Status": job.status.value,
         "Done": job.done,
         "Attempt": job.attempt,
-        "Result": job.result,
+        "Priority": priority(job).value,
+        "Progress": {"Done": int(job.status is Status.SUCCEEDED), "Total": 1},
+        "QueuePosition": position,
+        "Result": job.result if with_result else None,
         "Error": job.error,
         "Metadata": job.caller_metadata,
-        "CreatedAt": _iso(job.created_at),
-        "StartedAt": _iso(job.started_at),
-        "FinishedAt": _iso(job.finished_at),
-        "ExpiresAt": _iso(job.expires_at),
-        "Links": {"Self": f"/v1/jobs/{job.job_id}"},
+        "RetryOf": None if job.retry_of is None else str(job.retry_of),
+        "CreatedAt": iso(job.created_at),
+        "DeadlineAt": iso(job.start_deadline_at),
+        "StartedAt": iso(job.started_at),
+        "CancelRequestedAt": iso(job.cancel_requested_at),
+        "FinishedAt": iso(job.finished_at),
+        "ExpiresAt": iso(job.expires_at),
+        "Links": _links(job),
     }
     return {name: value for name, value in members.items() if value is not None}
 
 
-def _iso(moment: datetime | None) -> str | None:
+def priority(job: Job) -> Priority:
+    """Give the priority that a job was submitted with."""
+    if job.lane == Lane.BULK:
+        return Priority.LOW
+    return Priority.HIGH if job.priority > 0 else Priority.NORMAL
+
+
+def _links(job: Job) -> dict[str, str]:
+    links = {"Self": f"/v1/jobs/{job.job_id}"}
+    if not job.done:
+        links["Cancel"] = f"{links['Self']}/cancel"
+    if job.status in RETRIABLE:
+        links["Retry"] = f"{links['Self']}/retry"
+    return links
+
+
+def iso(moment: datetime | None) -> str | None:
+    """Write a time as RFC 3339 in UTC, to the millisecond."""
     return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -9,7 +9,7 @@ from app.errors import InvalidPaginationToken
 
 
 def token(kind: str, last: str) -> str:
-    """Make the token that continues after a key; keys are short (a number, a UUID)."""
+    """Make the token that continues after a key (a number, a UUID) in the list that `kind` names: no other takes it."""
     raw = f"{kind}\n{last}".encode()
     return base64.urlsafe_b64encode(_check(raw) + raw).decode().rstrip("=")
 

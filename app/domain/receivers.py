@@ -23,9 +23,6 @@ DISABLE_FAILURES = 50
 #: The answers of a receiver that has more to do than it can; no answer in time is another sign of it.
 OVERLOADED = frozenset({429, 502, 503, 504})
 
-FAILING_EVENT = "webhook.failing"
-DISABLED_EVENT = "webhook.disabled"
-
 
 class Circuit(StrEnum):
     """Whether a receiver is sent anything."""
@@ -33,14 +30,6 @@ class Circuit(StrEnum):
     CLOSED = "CLOSED"  #: it is sent what is due
     OPEN = "OPEN"  #: it failed too often; nothing is sent before a time
     HALF_OPEN = "HALF_OPEN"  #: that time has come, and the next delivery tries
-
-
-class DisabledReason(StrEnum):
-    """Why an endpoint is disabled."""
-
-    REQUESTED = "REQUESTED"  #: its owner said so
-    FAILING = "FAILING"  #: it failed for days
-    GONE = "GONE"  #: it answered 410
 
 
 @dataclass(frozen=True, slots=True)

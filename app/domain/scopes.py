@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+#: What a scope names to allow all of /v1/webhooks, which is no operation of AWS.
+MANAGE_WEBHOOKS = "ManageWebhooks"
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -38,6 +41,13 @@ def allows(scopes: tuple[Scope, ...] | None, operation: str, collection: str | N
         _any_matches(scope.operations, operation)
         and (collection is None or _any_matches(scope.collections, collection))
         for scope in scopes
+    )
+
+
+def allows_everywhere(scopes: tuple[Scope, ...] | None, operation: str) -> bool:
+    """Tell whether an operation on all collections together is within the scopes: one of them must not name collections."""
+    return scopes is None or any(
+        _any_matches(scope.operations, operation) and "*" in scope.collections for scope in scopes
     )
 
 

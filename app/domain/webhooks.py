@@ -2,9 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 #: Pauses before attempt 2, 3, …: the specification's example schedule, ten attempts over about 76 hours.
 RETRY_SCHEDULE = (
@@ -56,11 +54,7 @@ def without_result(body: bytes) -> bytes:
     data = message.get("data")
     if not isinstance(data, dict) or "Result" not in data:
         return body
-    return as_body(message | {"data": {name: value for name, value in data.items() if name != "Result"}})
-
-
-def as_body(message: Mapping[str, Any]) -> bytes:
-    """Write a message as the bytes that are stored and sent."""
+    message["data"] = {name: value for name, value in data.items() if name != "Result"}
     return json.dumps(message, separators=(",", ":")).encode()
 
 

@@ -75,9 +75,3 @@ def shape_output(operation: str, output: Mapping[str, Any]) -> dict[str, Any]:
     """Return a handler's output as the JSON that Rekognition sends; raise ValueError if it does not fit the model."""
     document: dict[str, Any] = shaped(_operation(operation).output_shape, output, operation)
     return document
-
-
-@lru_cache(maxsize=128)
-def modelled_errors(operation: str) -> frozenset[str]:
-    """Name the exceptions that the model declares for an operation; boto3 has a class for each of them."""
-    return frozenset(shape.error_code for shape in _operation(operation).error_shapes)

@@ -8,13 +8,11 @@ from app.db import collections
 from app.db.session import Row
 from app.domain import face_models, pagination
 from app.domain.caller import Caller
-from app.errors import CollectionAlreadyExists, CollectionNotFound, ServiceQuotaExceeded
+from app.errors import CollectionAlreadyExists, CollectionNotFound
 
 Document = dict[str, Any]
 
 _DEFAULT_PAGE = 1000
-
-MAX_TAGS = 50  # AWS's limit per resource; the service model's 200 is the limit per request
 
 
 def get(connection: Connection, account_id: int, name: str) -> Row:
@@ -25,19 +23,11 @@ def get(connection: Connection, account_id: int, name: str) -> Row:
     return row
 
 
-def check_number_of_tags(tags: dict[str, str]) -> None:
-    """Raise ServiceQuotaExceeded where a collection would have more tags than it may."""
-    if len(tags) > MAX_TAGS:
-        raise ServiceQuotaExceeded(f"A resource can have at most {MAX_TAGS} tags.")
-
-
 def create_collection(connection: Connection, caller: Caller, request: Document) -> Document:
     """Make an empty collection on the newest face model version."""
     name = request["CollectionId"]
     version = face_models.NEWEST.version
-    tags = request.get("Tags", {})
-    check_number_of_tags(tags)
-    if not collections.insert(connection, caller.account_id, name, version, tags):
+    if not collections.insert(connection, caller.account_id, name, version, request.get("Tags", {})):
         raise CollectionAlreadyExists(name)
     # AWS leaves the «arn:» prefix out here, and only here.
     arn = caller.collection_arn(name).removeprefix("arn:")

@@ -1,38 +1,93 @@
-"""Webhook events: what is told when a job has ended, and to whom.
+"""Webhook events: what is told, and to whom.
 
-An event and its deliveries are written by the transaction that ends the job, so there is a webhook if and only if there is an
-ending. The body is stored once, and every attempt sends exactly those bytes.
+An event and its deliveries are written by the transaction that made it happen, so there is a webhook if and only if there is an
+ending. The body is stored once, and every attempt sends exactly those bytes. An event that nobody wants is not written.
 """
 
-import json
 import uuid
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from app.db import deliveries
+from app.db import endpoints
+from app.db import events as rows
+from app.db.session import Database, Row, now
 from app.domain import webhooks
-from app.domain.jobs import Job, document, event_type
+from app.domain.jobs import Job, document, event_type, iso
+from app.domain.webhook_events import TEST, message
+from app.errors import EndpointNotFound
+
+#: Events that belong to no job are kept as long as a job is by default.
+KEEP = timedelta(days=30)
+
+#: Events that one purge deletes at most, so that its transaction stays short.
+_PURGE_LIMIT = 500
 
 
-def publish(connection: Connection, job: Job) -> None:
-    """Write the event of a job that has ended, with a delivery to whoever wants it."""
+def has_receiver(job: Job) -> bool:
+    """Tell whether the end of a job may be told to somebody."""
+    return job.webhook_url is not None or job.webhook_endpoint_id is not None or job.tells_endpoints
+
+
+def publish(connection: Connection, job: Job) -> int:
+    """Write the event of a job that has ended, with a delivery to whoever wants it; give how many deliveries."""
+    type_ = event_type(job.status)
+    receivers = _receivers(connection, job, type_)
+    if receivers:
+        shown = document(job)
+        event = _event(job.account_id, type_, shown["FinishedAt"], shown, job_id=uuid.UUID(job.job_id))
+        rows.insert(connection, event, receivers)
+    return len(receivers)
+
+
+def _receivers(connection: Connection, job: Job, type_: str) -> list[dict[str, Any]]:
+    """List whom a job tells: its own URL, the endpoint that it names whatever that wants, or all that want the event."""
     if job.webhook_url is not None:
-        receiver = webhooks.origin(job.webhook_url)
-        deliveries.insert(connection, _event(job), receiver=receiver, url=job.webhook_url)
+        return [{"receiver": webhooks.origin(job.webhook_url), "url": job.webhook_url}]
+    if job.webhook_endpoint_id is not None:
+        return _to(endpoints.hold(connection, job.account_id, job.webhook_endpoint_id))
+    if job.tells_endpoints:
+        return _to(endpoints.hold_wanting(connection, job.account_id, type_))
+    return []
 
 
-def _event(job: Job) -> dict[str, Any]:
-    shown = document(job)
-    message = {"type": event_type(job.status), "timestamp": shown["FinishedAt"], "data": shown}
-    body = json.dumps(message, separators=(",", ":")).encode()
-    if len(body) > webhooks.MAX_BODY_BYTES:  # by reference: the receiver fetches the result from Links.Self
-        message["data"] = {name: value for name, value in shown.items() if name != "Result"}
-        body = json.dumps(message, separators=(",", ":")).encode()
+def report(connection: Connection, account_id: int, type_: str, data: dict[str, Any], *, about: uuid.UUID) -> int:
+    """Write an event about an endpoint for the other endpoints that want it; give how many deliveries."""
+    receivers = _to(endpoints.hold_wanting(connection, account_id, type_, but=about))
+    if receivers:
+        rows.insert(connection, _event(account_id, type_, iso(now(connection)), data), receivers)
+    return len(receivers)
+
+
+def publish_test(connection: Connection, account_id: int, endpoint_id: uuid.UUID) -> str:
+    """Write a test event for one endpoint, whatever that wants to hear; give its delivery's id, or raise EndpointNotFound."""
+    receivers = _to(endpoints.hold(connection, account_id, endpoint_id))
+    if not receivers:
+        raise EndpointNotFound(str(endpoint_id))
+    event = _event(account_id, TEST, iso(now(connection)), {"EndpointId": str(endpoint_id)})
+    (delivery_id,) = rows.insert(connection, event, [{**receiver, "trigger": "TEST"} for receiver in receivers])
+    return str(delivery_id)
+
+
+def _to(held: Sequence[Row]) -> list[dict[str, Any]]:
+    return [{"receiver": str(row.endpoint_id), "endpoint_id": row.endpoint_id, "url": row.url} for row in held]
+
+
+def _event(
+    account_id: int, type_: str, timestamp: str | None, data: dict[str, Any], *, job_id: uuid.UUID | None = None
+) -> dict[str, Any]:
     return {
         "event_id": f"evt_{uuid.uuid4().hex}",
-        "account_id": job.account_id,
-        "job_id": uuid.UUID(job.job_id),
-        "type": message["type"],
-        "body": body,
+        "account_id": account_id,
+        "job_id": job_id,
+        "type": type_,
+        "body": message(type_, timestamp, data),
     }
+
+
+def purge(database: Database) -> int:
+    """Forget old events that belong to no job; give how many."""
+    with database.transaction() as connection:
+        return rows.purge(connection, keep=KEEP, limit=_PURGE_LIMIT)

@@ -141,7 +141,8 @@ def list_faces(connection: Connection, caller: Caller, request: Document) -> Doc
     """List faces by FaceId, a page at a time."""
     collection = get_collection(connection, caller.account_id, request["CollectionId"])
     size = request.get("MaxResults") or _DEFAULT_PAGE
-    after = pagination.read_uuid(request.get("NextToken"), "faces")
+    kind = f"faces of {collection.collection_id}"
+    after = pagination.read_uuid(request.get("NextToken"), kind)
     rows = faces.list_page(
         connection,
         collection.collection_id,
@@ -153,7 +154,7 @@ def list_faces(connection: Connection, caller: Caller, request: Document) -> Doc
     page = rows[:size]
     return {
         "Faces": [face_document(row) for row in page],
-        "NextToken": pagination.token("faces", str(page[-1].face_id)) if len(rows) > size else None,
+        "NextToken": pagination.token(kind, str(page[-1].face_id)) if len(rows) > size else None,
         "FaceModelVersion": collection.model,
     }
 

@@ -9,18 +9,20 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from app.broker import Doorbell
-from app.db import deliveries, sweeps
+from app.db import claims, deliveries, sweeps
 from app.db import jobs as rows
 from app.db.session import Database
+from app.domain import pagination
 from app.domain.images import IMAGE_MEMBERS
-from app.domain.jobs import RING_AGAIN, START_DEADLINE, Claim, Job, Lane
-from app.errors import IdempotentParameterMismatch, JobNotFound, ServiceUnavailable
+from app.domain.jobs import RETRIABLE, RING_AGAIN, START_DEADLINE, Claim, Job, Lane, Priority, Status, priority
+from app.errors import Conflict, IdempotentParameterMismatch, JobGone, JobNotFound, ServiceError, ServiceUnavailable
+from app.services.admission import Admission
 
 #: Bells that one sweep rings at most for each kind of work; the next sweep is a second away, and a bell takes the oldest.
 _BELLS_PER_SWEEP = 64
@@ -38,41 +40,70 @@ class Submission:
     input: Mapping[str, Any]
     idempotency_key: str | None = None
     webhook_url: str | None = None
+    webhook_endpoint_id: uuid.UUID | None = None
+    tells_endpoints: bool = False
     caller_metadata: Mapping[str, str] | None = None
-    lane: Lane = Lane.INTERACTIVE
+    priority: Priority = Priority.NORMAL
+    start_by: timedelta | datetime | None = None  # a caller's own deadline: a time from now, or a moment
+    region: str | None = None
+    retry_of: str | None = None
 
 
-def submit(database: Database, doorbell: Doorbell, submission: Submission) -> tuple[Job, bool]:
-    """Commit a job and ring for it; with a known idempotency key give the job of the first time and True."""
+def submit(
+    database: Database, doorbell: Doorbell, submission: Submission, admission: Admission | None = None
+) -> tuple[Job, bool]:
+    """Commit a job and ring for it; with a known idempotency key give the job of the first time and True.
+
+    Where there is no room, only a known key gets an answer; all else is refused with an error that says when to come again.
+    """
     stored, blobs = _without_bytes(submission.input)
     request_hash = _fingerprint(submission, stored)
-    values = {
+    lane = submission.priority.lane
+    refusal = None if admission is None else admission.refusal(submission.account_id, lane)
+    with database.transaction() as connection:
+        job = (
+            None
+            if refusal
+            else rows.insert(connection, _values(submission, stored, request_hash), start_by=_start_by(submission))
+        )
+        if job is None:
+            return _replay(connection, submission, request_hash, refusal), True
+        for name, content in blobs.items():
+            rows.insert_blob(connection, job.job_id, name, content)
+    doorbell.ring(lane)
+    return job, False
+
+
+def _values(submission: Submission, stored: Mapping[str, Any], request_hash: bytes) -> dict[str, Any]:
+    return {
         "account_id": submission.account_id,
         "operation": submission.operation,
         "input": stored,
-        "lane": submission.lane.value,
+        "lane": submission.priority.lane.value,
+        "priority": submission.priority.rank,
+        "region": submission.region,
         "idempotency_key": submission.idempotency_key,
         "request_hash": request_hash,
         "caller_metadata": dict(submission.caller_metadata) if submission.caller_metadata else None,
         "webhook_url": submission.webhook_url,
+        "webhook_endpoint_id": submission.webhook_endpoint_id,
+        "tells_endpoints": submission.tells_endpoints,
+        "retry_of": None if submission.retry_of is None else uuid.UUID(submission.retry_of),
     }
-    with database.transaction() as connection:
-        job = rows.insert(connection, values, start_within=START_DEADLINE)
-        if job is None:
-            return _replay(connection, submission, request_hash), True
-        for name, content in blobs.items():
-            rows.insert_blob(connection, job.job_id, name, content)
-    doorbell.ring(submission.lane)
-    return job, False
 
 
-def _replay(connection: Connection, submission: Submission, request_hash: bytes) -> Job:
-    key = submission.idempotency_key or ""
-    job = rows.find_by_key(connection, submission.account_id, key)
-    if job is None:  # it ended in an error that may be retried, and forgot its key, between our insert and this look
-        raise ServiceUnavailable
+def _start_by(submission: Submission) -> timedelta | datetime:
+    return START_DEADLINE[submission.priority.lane] if submission.start_by is None else submission.start_by
+
+
+def _replay(connection: Connection, submission: Submission, request_hash: bytes, refusal: ServiceError | None) -> Job:
+    key = submission.idempotency_key
+    job = None if key is None else rows.find_by_key(connection, submission.account_id, key)
+    if job is None:
+        # Not refused: it ended in an error that may be retried, and forgot its key, between our insert and this look.
+        raise refusal or ServiceUnavailable
     if job.request_hash != request_hash:
-        raise IdempotentParameterMismatch(key.partition(":")[2])  # without our own prefix
+        raise IdempotentParameterMismatch(str(key).partition(":")[2])  # without our own prefix
     return job
 
 
@@ -88,33 +119,85 @@ def _without_bytes(input_: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
 
 
 def _fingerprint(submission: Submission, stored: Mapping[str, Any]) -> bytes:
-    parts = [submission.operation, stored, submission.webhook_url, submission.caller_metadata]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).digest()
+    parts: list[Any] = [submission.operation, stored, submission.webhook_url, submission.caller_metadata]
+    # What was not there in earlier versions counts only where it is used, so that their keys stay good.
+    extras = {
+        "endpoint": submission.webhook_endpoint_id,
+        "priority": None if submission.priority is Priority.NORMAL else submission.priority.value,
+        "start_by": submission.start_by,
+        "retry_of": submission.retry_of,
+    }
+    used = {name: str(value) for name, value in extras.items() if value is not None}
+    text = json.dumps([*parts, used] if used else parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).digest()
 
 
-def get(database: Database, account_id: int, job_id: str) -> Job:
-    """Read a job of an account, or raise JobNotFound."""
+def get(database: Database, account_id: int, job_id: str, *, keep: timedelta | None = None) -> Job:
+    """Read a job of an account, or raise JobNotFound; JobGone where such a job is past its retention of `keep`."""
     try:
         uuid.UUID(job_id)
     except ValueError as error:
         raise JobNotFound(job_id) from error
     with database.statement() as connection:
         job = rows.find(connection, account_id, job_id)
-    if job is None:
-        raise JobNotFound(job_id)
-    return job
+        if job is not None:
+            return job
+        raise (
+            JobGone(job_id) if keep is not None and rows.is_past(connection, job_id, keep=keep) else JobNotFound(job_id)
+        )
+
+
+def list_page(
+    database: Database, account_id: int, *, token: str | None, size: int, filters: dict[str, str]
+) -> tuple[list[Job], str | None]:
+    """List jobs of an account, newest first, with the token of the next page where there is one."""
+    before = None if token is None else pagination.read_uuid(token, "jobs")
+    with database.statement() as connection:
+        found = rows.list_page(connection, account_id, before=before, limit=size + 1, filters=filters)
+    page = found[:size]
+    return page, pagination.token("jobs", page[-1].job_id) if len(found) > size else None
+
+
+def position(database: Database, job: Job) -> int | None:
+    """Estimate how many jobs are before this one, itself included; None where it does not wait."""
+    if job.status is not Status.QUEUED:
+        return None
+    with database.statement() as connection:
+        return rows.position(connection, job)
+
+
+def again(database: Database, job: Job, *, idempotency_key: str | None) -> Submission:
+    """Make a submission of a job that ended without success; raise Conflict where that cannot be."""
+    if job.status not in RETRIABLE:
+        raise Conflict(f"The job is {job.status.value}; only one that FAILED, EXPIRED or was CANCELED can be retried.")
+    with database.statement() as connection:
+        stored = rows.get_input(connection, job.job_id)
+    if any("Blob" in stored.get(member, {}) for member in IMAGE_MEMBERS):
+        raise Conflict("The job's picture came with the request and was deleted when the job ended. Submit it again.")
+    return Submission(
+        account_id=job.account_id,
+        operation=job.operation,
+        input=stored,
+        idempotency_key=idempotency_key,
+        webhook_url=job.webhook_url,
+        webhook_endpoint_id=job.webhook_endpoint_id,
+        tells_endpoints=job.tells_endpoints,
+        caller_metadata=job.caller_metadata,
+        priority=priority(job),
+        retry_of=job.job_id,
+    )
 
 
 def claim(database: Database, lane: str, *, worker: str, run_timeout: timedelta) -> Claim | None:
     """Take the next job of a lane, or None where there is none."""
     with database.statement() as connection:
-        return rows.claim(connection, lane, worker=worker, run_timeout=run_timeout)
+        return claims.claim(connection, lane, worker=worker, run_timeout=run_timeout)
 
 
-def renew(database: Database, claims: list[Claim]) -> None:
-    """Show that the worker of these claims is alive."""
+def renew(database: Database, held: list[Claim]) -> set[tuple[str, int]]:
+    """Show that the worker of these claims is alive; give the (job id, lease) of those whose caller wants them canceled."""
     with database.statement() as connection:
-        rows.heartbeat(connection, claims)
+        return claims.heartbeat(connection, held)
 
 
 def ring_again(database: Database, doorbell: Doorbell) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from app.broker import Doorbell
+from app.db import claims, sweeps
 from app.db import jobs as rows
-from app.db import sweeps
 from app.db.session import Database
 from app.domain.jobs import LEASE, MAX_CRASHES, RETRY_PAUSES, Claim, Job, Lane, Status
 from app.errors import InternalServerError, ServiceError, ServiceUnavailable
@@ -35,37 +35,56 @@ class Outcomes:
 
     def succeed(self, claim: Claim, complete: Complete) -> bool:
         """Run the completing writes and end the job in one transaction; False where the lease was lost."""
-        with self._database.transaction() as connection:
-            if not rows.lock_claim(connection, claim):
-                return False
+
+        def end(connection: Connection) -> Job | None:
             result = complete(connection)
-            job = self._close(connection, claim.job_id, Status.IN_PROGRESS, Status.SUCCEEDED, result=result)
-            rows.close_attempt(connection, claim.job_id, claim.lease, "succeeded")
-        self._announce(job)
-        return True
+            claims.close_attempt(connection, claim.job_id, claim.lease, "succeeded")
+            return self._close(connection, claim.job_id, Status.IN_PROGRESS, Status.SUCCEEDED, result=result)
+
+        return self._end(claim, end)
 
     def fail(self, claim: Claim, error: ServiceError) -> bool:
         """End the job with an error of the caller; False where the lease was lost."""
-        with self._database.transaction() as connection:
-            if not rows.lock_claim(connection, claim):
-                return False
-            job = self._fail(connection, claim.job_id, claim.lease, error, "failed")
-        self._announce(job)
-        return True
+        return self._end(claim, lambda connection: self._fail(connection, claim.job_id, claim.lease, error, "failed"))
 
     def retry(self, claim: Claim) -> bool:
         """Queue the job again after a pause, or end it where the pauses are used up; False where the lease was lost."""
+        tries = claim.attempt - claim.crashes  # a crash has its own limit, and is no reason to give up sooner here
+
+        def end(connection: Connection) -> Job | None:
+            if tries > len(RETRY_PAUSES):
+                return self._fail(connection, claim.job_id, claim.lease, InternalServerError(), "failed")
+            claims.requeue(connection, claim.job_id, pause=RETRY_PAUSES[tries - 1], crashed=False)
+            claims.close_attempt(connection, claim.job_id, claim.lease, "retried")
+            return None
+
+        return self._end(claim, end)
+
+    def drop(self, claim: Claim) -> bool:
+        """End a job that its caller wants canceled; False where the lease was lost."""
+        return self._end(claim, lambda connection: self._cancel_claimed(connection, claim.job_id, claim.lease))
+
+    def _end(self, claim: Claim, end: Callable[[Connection], Job | None]) -> bool:
+        """Run an ending under the claim's lease; where the caller canceled meanwhile, nothing else is written."""
         with self._database.transaction() as connection:
-            if not rows.lock_claim(connection, claim):
+            canceled = claims.lock(connection, claim)
+            if canceled is None:
                 return False
-            tries = claim.attempt - claim.crashes  # a crash has its own limit, and is no reason to give up sooner here
-            if tries <= len(RETRY_PAUSES):
-                rows.requeue(connection, claim.job_id, pause=RETRY_PAUSES[tries - 1], crashed=False)
-                rows.close_attempt(connection, claim.job_id, claim.lease, "retried")
-                return True
-            job = self._fail(connection, claim.job_id, claim.lease, InternalServerError(), "failed")
+            job = self._cancel_claimed(connection, claim.job_id, claim.lease) if canceled else end(connection)
         self._announce(job)
         return True
+
+    def cancel(self, account_id: int, job_id: str) -> Job | None:
+        """Take a job back: a queued one ends at once, a running one as soon as its worker looks. None: no such job."""
+        with self._database.transaction() as connection:
+            job = rows.lock(connection, account_id, job_id)
+            if job is None or job.done:
+                return job
+            if job.status is Status.IN_PROGRESS:
+                return rows.request_cancel(connection, job_id)
+            job = self._close(connection, job_id, Status.QUEUED, Status.CANCELED)
+        self._announce(job)
+        return job
 
     def rescue(self) -> int:
         """Take jobs from workers that died or hang; a job that killed too many workers fails. Gives how many."""
@@ -73,12 +92,14 @@ class Outcomes:
         with self._database.transaction() as connection:
             stale = sweeps.lock_stale(connection, lease=LEASE, limit=_SWEEP_LIMIT)
             for row in stale:
-                outcome = "crashed" if row.silent else "timed-out"
-                if row.crashes + 1 >= MAX_CRASHES:
-                    ended.append(self._fail(connection, str(row.job_id), row.lease, InternalServerError(), outcome))
+                job_id, outcome = str(row.job_id), "crashed" if row.silent else "timed-out"
+                if row.canceled:
+                    ended.append(self._cancel_claimed(connection, job_id, row.lease))
+                elif row.crashes + 1 >= MAX_CRASHES:
+                    ended.append(self._fail(connection, job_id, row.lease, InternalServerError(), outcome))
                 else:
-                    rows.requeue(connection, str(row.job_id), pause=timedelta(), crashed=True)
-                    rows.close_attempt(connection, str(row.job_id), row.lease, outcome)
+                    claims.requeue(connection, job_id, pause=timedelta(), crashed=True)
+                    claims.close_attempt(connection, job_id, row.lease, outcome)
         for job in ended:
             self._announce(job)
         return len(stale)
@@ -95,8 +116,12 @@ class Outcomes:
 
     def _fail(self, connection: Connection, job_id: str, lease: int, error: ServiceError, outcome: str) -> Job | None:
         job = self._close(connection, job_id, Status.IN_PROGRESS, Status.FAILED, error=error)
-        rows.close_attempt(connection, job_id, lease, outcome, _error_document(error))
+        claims.close_attempt(connection, job_id, lease, outcome, _error_document(error))
         return job
+
+    def _cancel_claimed(self, connection: Connection, job_id: str, lease: int) -> Job | None:
+        claims.close_attempt(connection, job_id, lease, "canceled")
+        return self._close(connection, job_id, Status.IN_PROGRESS, Status.CANCELED)
 
     def _close(
         self,
@@ -124,7 +149,7 @@ class Outcomes:
         return job
 
     def _announce(self, job: Job | None) -> None:
-        if job is not None and job.webhook_url is not None:
+        if job is not None and events.has_receiver(job):
             self._doorbell.ring(Lane.WEBHOOKS)
 
 

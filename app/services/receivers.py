@@ -3,26 +3,19 @@
 The attempt, where the delivery stands, the receiver's circuit, and an endpoint that is disabled with the event that says so.
 """
 
-import uuid
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from app.db import deliveries, receivers
+from app.db import deliveries, endpoints, receivers
 from app.db.session import Database, Row
 from app.domain import webhooks
-from app.domain.receivers import (
-    DISABLED_EVENT,
-    FAILING_EVENT,
-    DisabledReason,
-    Health,
-    after_failure,
-    after_success,
-    is_disabled_by,
-    is_warned_by,
-)
+from app.domain.jobs import iso
+from app.domain.receivers import Health, after_failure, after_success, is_disabled_by, is_warned_by
+from app.domain.webhook_events import DISABLED, FAILING
+from app.services import events
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,37 +72,32 @@ def _note_failure(connection: Connection, attempted: Attempted) -> None:
 def _judge_endpoint(connection: Connection, claim: Row, health: Health, now: datetime, *, gone: bool) -> Health:
     """Disable an endpoint that has gone or failed for too long, warn half way; tell the account's other endpoints."""
     if gone or is_disabled_by(health, now):
-        reason = DisabledReason.GONE if gone else DisabledReason.FAILING
-        if receivers.disable(connection, claim.account_id, claim.endpoint_id, reason):
-            _tell_others(connection, claim, DISABLED_EVENT, health)
+        _disable(connection, claim, health, "GONE" if gone else "FAILING")
     elif is_warned_by(health, now):
-        _tell_others(connection, claim, FAILING_EVENT, health)
+        _report(connection, claim, FAILING, health)
         return replace(health, warned_at=now)
     return health
 
 
-def _tell_others(connection: Connection, claim: Row, type_: str, health: Health) -> None:
-    endpoint = receivers.find_endpoint(connection, claim.account_id, claim.endpoint_id)
+def _disable(connection: Connection, claim: Row, health: Health, reason: str) -> None:
+    endpoint = endpoints.find(connection, claim.account_id, claim.endpoint_id)
+    if endpoint is not None and endpoint.status == "ENABLED":  # who holds the receiver's row is alone here
+        endpoints.disable(connection, claim.account_id, claim.endpoint_id, reason)
+        _report(connection, claim, DISABLED, health)
+
+
+def _report(connection: Connection, claim: Row, type_: str, health: Health) -> None:
+    endpoint = endpoints.find(connection, claim.account_id, claim.endpoint_id)
     if endpoint is None:  # deleted in this moment
         return
     data = {
-        "EndpointId": str(endpoint.endpoint_id),
+        "EndpointId": endpoint.endpoint_id,
         "Url": endpoint.url,
         "Description": endpoint.description,
         "Status": endpoint.status,
         "DisabledReason": endpoint.disabled_reason,
         "ConsecutiveFailures": health.failures,
-        "FailingSince": None if health.failing_since is None else _iso(health.failing_since),
+        "FailingSince": iso(health.failing_since),
     }
     shown = {name: value for name, value in data.items() if value is not None}
-    event = {
-        "event_id": f"evt_{uuid.uuid4().hex}",
-        "account_id": claim.account_id,
-        "type": type_,
-        "body": webhooks.as_body({"type": type_, "timestamp": _iso(endpoint.now), "data": shown}),
-    }
-    receivers.tell_others(connection, event, claim.endpoint_id)
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    events.report(connection, claim.account_id, type_, shown, about=claim.endpoint_id)

@@ -7,15 +7,19 @@ from sqlalchemy.engine import Connection
 from app.db import collections
 from app.db.session import Row
 from app.domain.caller import Caller
-from app.errors import ResourceNotFound
-from app.services.collections import Document, check_number_of_tags
+from app.errors import ResourceNotFound, ServiceQuotaExceeded
+from app.services.collections import Document
+
+#: What the service model allows in one request, and in the answer of ListTagsForResource.
+MAX_TAGS = 200
 
 
 def tag_resource(connection: Connection, caller: Caller, request: Document) -> Document:
     """Add tags, or replace those of the same key."""
     collection = _lock(connection, caller, request["ResourceArn"])
     tags = {**collection.tags, **request["Tags"]}
-    check_number_of_tags(tags)
+    if len(tags) > MAX_TAGS:
+        raise ServiceQuotaExceeded(f"A resource can have at most {MAX_TAGS} tags.")
     collections.set_tags(connection, collection.collection_id, tags)
     return {}
 

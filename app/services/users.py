@@ -12,7 +12,7 @@ from app.db.session import Row
 from app.db.vectors import Hit
 from app.domain import embeddings, pagination
 from app.domain.caller import Caller
-from app.domain.face_models import VERSIONS
+from app.domain.face_models import VERSIONS, SimilarityCurve
 from app.errors import (
     CollectionNotFound,
     Conflict,
@@ -56,30 +56,29 @@ def list_users(connection: Connection, caller: Caller, request: Document) -> Doc
     """List users in the order of their creation, a page at a time."""
     collection = get_collection(connection, caller.account_id, request["CollectionId"])
     size = request.get("MaxResults", _DEFAULT_PAGE)
-    after = pagination.read_number(request.get("NextToken"), "users")
+    kind = f"users of {collection.collection_id}"
+    after = pagination.read_number(request.get("NextToken"), kind)
     rows = users.list_page(connection, collection.collection_id, after=after, limit=size + 1)
     page = rows[:size]
     return {
         "Users": [user_document(row) for row in page],
-        "NextToken": pagination.token("users", str(page[-1].user_no)) if len(rows) > size else None,
+        "NextToken": pagination.token(kind, str(page[-1].user_no)) if len(rows) > size else None,
     }
 
 
 @once_per_token
 def associate_faces(connection: Connection, caller: Caller, request: Document) -> Document:
     """Give faces to a user. The threshold counts only where the user has a face already; its own faces are ignored."""
-    collection = _lock(connection, caller, request)
-    user = _get(connection, collection, request["UserId"])
-    wanted = list(dict.fromkeys(request["FaceIds"]))
-    found = faces.find_many(connection, collection.collection_id, wanted)
+    collection, user, wanted = _lock_faces(connection, caller, request)
+    curve = VERSIONS[collection.model].curve
     threshold = request.get("UserMatchThreshold", DEFAULT_ASSOCIATION_THRESHOLD)
     accepted: list[str] = []
     refused: list[Document] = []
-    for face_id in wanted:
-        refusal = _refusal(face_id, found.get(face_id), user, collection, threshold)
+    for face_id, face in wanted.items():
+        refusal = _foreign(face_id, face, user) or _unlike(face_id, face, user, curve, threshold)
         if refusal is not None:
             refused.append(refusal)
-        elif found[face_id].user_id is None:
+        elif face is not None and face.user_id is None:
             accepted.append(face_id)
     status = user.status
     if accepted:
@@ -95,35 +94,12 @@ def associate_faces(connection: Connection, caller: Caller, request: Document) -
     }
 
 
-def _refusal(face_id: str, face: Row | None, user: Row, collection: Row, threshold: float) -> Document | None:
-    if face is None:
-        return {"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]}
-    if face.user_id not in (None, user.user_id):
-        return {"FaceId": face_id, "UserId": face.user_id, "Reasons": ["ASSOCIATED_TO_A_DIFFERENT_USER"]}
-    if face.user_id is None and user.vec32 is not None:
-        curve = VERSIONS[collection.model].curve
-        cosine = embeddings.cosine(bytes(face.emb32), bytes(user.vec32))
-        if cosine < curve.cosine(threshold):
-            reasons = ["LOW_MATCH_CONFIDENCE"]
-            return {"FaceId": face_id, "Confidence": curve.similarity(cosine), "Reasons": reasons}
-    return None
-
-
 @once_per_token
 def disassociate_faces(connection: Connection, caller: Caller, request: Document) -> Document:
     """Take faces from a user; faces that belong to nobody are ignored."""
-    collection = _lock(connection, caller, request)
-    user = _get(connection, collection, request["UserId"])
-    wanted = list(dict.fromkeys(request["FaceIds"]))
-    found = faces.find_many(connection, collection.collection_id, wanted)
-    taken = [face_id for face_id in wanted if face_id in found and found[face_id].user_id == user.user_id]
-    failed: list[Document] = []
-    for face_id in wanted:
-        if face_id not in found:
-            failed.append({"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]})
-        elif found[face_id].user_id not in (None, user.user_id):
-            owner = found[face_id].user_id
-            failed.append({"FaceId": face_id, "UserId": owner, "Reasons": ["ASSOCIATED_TO_A_DIFFERENT_USER"]})
+    collection, user, wanted = _lock_faces(connection, caller, request)
+    failed = [failure for face_id, face in wanted.items() if (failure := _foreign(face_id, face, user))]
+    taken = [face_id for face_id, face in wanted.items() if face is not None and face.user_id == user.user_id]
     status = user.status
     if taken:
         faces.set_user(connection, collection.collection_id, taken, None)
@@ -133,6 +109,33 @@ def disassociate_faces(connection: Connection, caller: Caller, request: Document
         "UnsuccessfulFaceDisassociations": failed,
         "UserStatus": status,
     }
+
+
+def _lock_faces(connection: Connection, caller: Caller, request: Document) -> tuple[Row, Row, dict[str, Row | None]]:
+    """Lock the collection; give it, the user, and each face that the request names once, None where there is none."""
+    collection = _lock(connection, caller, request)
+    user = _get(connection, collection, request["UserId"])
+    found = faces.find_many(connection, collection.collection_id, request["FaceIds"])
+    return collection, user, {face_id: found.get(face_id) for face_id in request["FaceIds"]}
+
+
+def _foreign(face_id: str, face: Row | None, user: Row) -> Document | None:
+    """Say why a face is neither the user's nor free."""
+    if face is None:
+        return {"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]}
+    if face.user_id not in (None, user.user_id):
+        return {"FaceId": face_id, "UserId": face.user_id, "Reasons": ["ASSOCIATED_TO_A_DIFFERENT_USER"]}
+    return None
+
+
+def _unlike(face_id: str, face: Row | None, user: Row, curve: SimilarityCurve, threshold: float) -> Document | None:
+    """Say why a free face does not go with those that the user has."""
+    if face is None or face.user_id is not None or user.vec32 is None:
+        return None
+    cosine = embeddings.cosine(bytes(face.emb32), bytes(user.vec32))
+    if cosine >= curve.cosine(threshold):
+        return None
+    return {"FaceId": face_id, "Confidence": curve.similarity(cosine), "Reasons": ["LOW_MATCH_CONFIDENCE"]}
 
 
 def _remake_vector(connection: Connection, collection: Row, user: Row) -> str:

@@ -25,7 +25,9 @@ class Boto3:
         method = xform_name(operation)
         try:
             if page_size is None:
-                return dict(getattr(self._client, method)(**parameters))
+                answer = dict(getattr(self._client, method)(**parameters))
+                assert answer["ResponseMetadata"]["RequestId"]
+                return answer
             pages = self._client.get_paginator(method).paginate(**parameters, PaginationConfig={"PageSize": page_size})
             return dict(pages.build_full_result())
         except ClientError as error:

@@ -115,9 +115,11 @@ def test_a_token_that_was_never_given_out_is_refused(rekognition: Any, gallery: 
 
 
 def test_the_token_of_one_list_is_refused_by_the_other(rekognition: Any, gallery: str, collection: str) -> None:
-    token = rekognition.list_collections(MaxResults=1)["NextToken"]
     error = rekognition.exceptions.InvalidPaginationTokenException
+    token = rekognition.list_collections(MaxResults=1)["NextToken"]
     refused(error, rekognition.list_faces, CollectionId=gallery, NextToken=token)
+    token = rekognition.list_faces(CollectionId=gallery, MaxResults=1)["NextToken"]
+    refused(error, rekognition.list_faces, CollectionId=collection, NextToken=token)
 
 
 def test_a_search_by_face_finds_the_same_person_but_not_the_face_itself(rekognition: Any, gallery: str) -> None:

@@ -12,7 +12,7 @@ from tests.contract.ways import Way, both_ways, by_boto3, by_job
 from tests.live import LiveStack
 from tests.s3 import S3Server
 from tests.scripted import ScriptedServer, answer
-from tests.vision.pictures import jpeg, png
+from tests.vision.pictures import jpeg, png, side_by_side
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,23 @@ def test_an_s3_object_is_fetched_by_the_worker(live: LiveStack, gallery: str, bu
     image = {"S3Object": {"Bucket": bucket, "Name": "people/obama ä.jpg"}}
     found = way(live, "SearchFacesByImage", {"CollectionId": gallery, "Image": image})
     assert people(found) == ["obama", "obama2", "obama3"]
+
+
+def test_a_version_of_an_s3_object_is_fetched_when_it_is_named(
+    rekognition: Any, gallery: str, s3_server: S3Server, portraits: dict[str, bytes]
+) -> None:
+    client = s3_server.client()
+    client.create_bucket(Bucket="versions")
+    client.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
+    first, _ = (
+        client.put_object(Bucket="versions", Key="a.jpg", Body=portraits[name])["VersionId"]
+        for name in ("biden", "obama")
+    )
+    newest = {"Bucket": "versions", "Name": "a.jpg"}
+    for s3_object, person in ((newest, "obama"), (newest | {"Version": first}, "biden")):
+        found = rekognition.search_faces_by_image(CollectionId=gallery, Image={"S3Object": s3_object})
+        assert person in people(found)
+    client.close()
 
 
 @both_ways
@@ -99,10 +116,25 @@ def test_faces_come_largest_first_and_share_the_image_id(rekognition: Any, colle
 
 def test_faces_beyond_max_faces_are_named_with_the_reason(rekognition: Any, collection: str, group: bytes) -> None:
     answer = rekognition.index_faces(CollectionId=collection, Image={"Bytes": group}, MaxFaces=1)
-    assert len(answer["FaceRecords"]) == 1
+    (record,) = answer["FaceRecords"]
+    left_out = [face["FaceDetail"] for face in answer["UnindexedFaces"]]
+    sizes = [face["BoundingBox"]["Width"] for face in (record["FaceDetail"], *left_out)]
+    assert sizes == sorted(sizes, reverse=True), "of equally good faces the largest is kept"
     assert [face["Reasons"] for face in answer["UnindexedFaces"]] == [["EXCEEDS_MAX_FACES"]] * 2
     assert all(len(face["FaceDetail"]["Landmarks"]) == 5 for face in answer["UnindexedFaces"])
     assert rekognition.describe_collection(CollectionId=collection)["FaceCount"] == 1
+
+
+def test_above_max_faces_the_poorest_face_is_left_out_however_large(
+    rekognition: Any, collection: str, portraits: dict[str, bytes]
+) -> None:
+    pixels = cv2.imdecode(np.frombuffer(portraits["obama"], np.uint8), cv2.IMREAD_COLOR)
+    blurred = jpeg(cv2.GaussianBlur(pixels, (41, 41), 0))
+    three = side_by_side(portraits["biden"], blurred, portraits["obama2"], heights=(500, 1100, 700))
+    call = {"CollectionId": collection, "Image": {"Bytes": three}, "QualityFilter": "NONE"}
+    (left_out,) = rekognition.index_faces(**call, MaxFaces=2)["UnindexedFaces"]
+    everyone = [record["FaceDetail"] for record in rekognition.index_faces(**call)["FaceRecords"]]
+    assert left_out == {"Reasons": ["EXCEEDS_MAX_FACES"], "FaceDetail": everyone[0]}
 
 
 def test_a_search_looks_for_the_largest_face_only(rekognition: Any, gallery: str, group: bytes) -> None:

@@ -46,7 +46,7 @@ def test_what_is_no_json_object_is_refused(live: LiveStack, body: bytes) -> None
 @pytest.mark.parametrize(
     "change",
     [
-        {"Operation": "DescribeCollection"},
+        {"Operation": "DetectLabels"},
         {"Operation": "indexfaces"},
         {"Operation": None},
         {"Operation": ["IndexFaces"]},

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ReadTimeoutError
 
 from tests.contract.wire import call
 from tests.live import LiveStack
@@ -99,6 +100,49 @@ def test_two_tries_at_the_same_time_are_one_job(live: LiveStack, collection: str
     assert {answer.body for answer in answers} == {answers[0].body}
     assert answers[0].status == 200
     assert len(jobs_of(live, collection)) == 1
+
+
+def test_the_retry_after_a_lost_answer_joins_the_job_of_its_first_try(
+    live: LiveStack, collection: str, portraits: dict[str, bytes]
+) -> None:
+    client = live.rekognition(config=Config(read_timeout=1, retries={"mode": "standard", "total_max_attempts": 6}))
+    tries: list[bytes] = []
+    with frozen_worker(live) as go_on:
+
+        def note(request: Any, **_: Any) -> None:
+            tries.append(request.headers["amz-sdk-invocation-id"])
+            if len(tries) == 2:
+                go_on.set()
+
+        client.meta.events.register("before-send.rekognition.IndexFaces", note)
+        answer = client.index_faces(CollectionId=collection, Image={"Bytes": portraits["obama"]})
+    assert len(tries) >= 2
+    assert len(set(tries)) == 1
+    assert jobs_of(live, collection) == [("SUCCEEDED", 1)]
+    assert [face["FaceId"] for face in client.list_faces(CollectionId=collection)["Faces"]] == face_ids(answer)
+
+
+def test_a_caller_who_lost_the_answer_and_asks_again_gets_the_same_faces(
+    live: LiveStack, rekognition: Any, collection: str, portraits: dict[str, bytes]
+) -> None:
+    impatient = live.rekognition(config=Config(read_timeout=1, retries={"total_max_attempts": 1}))
+    parameters = {"CollectionId": collection, "Image": {"Bytes": portraits["obama"]}, "ExternalImageId": "obama"}
+    with frozen_worker(live), pytest.raises(ReadTimeoutError):
+        impatient.index_faces(**parameters)
+    answer = rekognition.index_faces(**parameters)
+    assert [face["FaceId"] for face in rekognition.list_faces(CollectionId=collection)["Faces"]] == face_ids(answer)
+    assert jobs_of(live, collection) == [("SUCCEEDED", 1)] * 2
+
+
+def test_the_same_call_by_several_callers_at_once_stores_its_faces_once(
+    live: LiveStack, rekognition: Any, collection: str, portraits: dict[str, bytes]
+) -> None:
+    parameters = {"CollectionId": collection, "Image": {"Bytes": portraits["obama"]}, "ExternalImageId": "obama"}
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: face_ids(rekognition.index_faces(**parameters)), range(4)))
+    assert answers == [answers[0]] * 4
+    assert rekognition.describe_collection(CollectionId=collection)["FaceCount"] == 1
+    assert jobs_of(live, collection) == [("SUCCEEDED", 1)] * 4
 
 
 def test_the_invocation_id_alone_joins_nothing(live: LiveStack, collection: str, portraits: dict[str, bytes]) -> None:

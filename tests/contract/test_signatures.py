@@ -3,7 +3,7 @@
 import json
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from app.services.access_keys import NewKey
 from tests.contract.conftest import MakeKey
-from tests.contract.wire import AWS_JSON, call, front_end_error, key_of, says_too_much, send, signed
+from tests.contract.wire import AWS_JSON, call, clock, front_end_error, key_of, says_too_much, send, signed
 from tests.live import Answer, LiveStack
 
 MISMATCH = (
@@ -154,6 +154,74 @@ def test_an_authorization_that_lacks_parts_names_them(live: LiveStack, name: str
         "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. "
         "Authorization=AWS4-HMAC-SHA256 SignedHeaders=host"
     )
+
+
+def sign_for_s3(request: Any, **_: Any) -> None:
+    request.context.setdefault("signing", {})["signing_name"] = "s3"
+
+
+def change_body(request: Any, **_: Any) -> None:
+    request.body = request.body.replace(b"refused-", b"changed-")
+
+
+def change_target(request: Any, **_: Any) -> None:
+    request.headers["X-Amz-Target"] = "RekognitionService.DeleteCollection"
+
+
+def drop_target(request: Any, **_: Any) -> None:
+    del request.headers["X-Amz-Target"]
+
+
+@pytest.mark.parametrize(
+    ("event", "change", "code"),
+    [
+        ("before-sign", sign_for_s3, "InvalidSignatureException"),
+        ("before-send", change_body, "InvalidSignatureException"),
+        ("before-send", change_target, "InvalidSignatureException"),
+        ("before-send", drop_target, "UnknownOperationException"),
+    ],
+)
+def test_a_request_of_boto3_that_was_changed_on_the_way(
+    live: LiveStack, name: str, event: str, change: Callable[..., None], code: str
+) -> None:
+    client = live.rekognition()
+    client.meta.events.register(f"{event}.rekognition.CreateCollection", change)
+    assert refused_by_boto3(client, name) == code
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"aws_access_key_id": "REKONOBODY"}, "UnrecognizedClientException"),
+        ({"aws_secret_access_key": "guessed"}, "InvalidSignatureException"),
+        ({"aws_session_token": "guessed"}, "UnrecognizedClientException"),
+        ({"region_name": "ap-south-1"}, "InvalidSignatureException"),
+        ({"config": Config(signature_version=UNSIGNED)}, "MissingAuthenticationTokenException"),
+    ],
+)
+def test_a_client_of_boto3_with_wrong_settings(live: LiveStack, name: str, changes: dict[str, Any], code: str) -> None:
+    assert refused_by_boto3(live.rekognition(**changes), name) == code
+
+
+@pytest.mark.parametrize("minutes", [-20, 20])
+def test_a_machine_of_boto3_with_a_wrong_clock(live: LiveStack, name: str, minutes: int) -> None:
+    with clock(datetime.now(UTC) + timedelta(minutes=minutes)):
+        assert refused_by_boto3(live.rekognition(), name) == "InvalidSignatureException"
+
+
+def test_boto3_with_a_session_that_is_good_and_one_that_is_over(live: LiveStack, make_key: MakeKey, name: str) -> None:
+    good, over = (make_key("default", with_session_token=True, lifetime=timedelta(hours=hours)) for hours in (1, 0))
+    assert live.rekognition_of(good).list_collections()["ResponseMetadata"]["HTTPStatusCode"] == 200
+    assert refused_by_boto3(live.rekognition_of(over), name) == "ExpiredTokenException"
+
+
+def refused_by_boto3(client: Any, name: str) -> str:
+    with pytest.raises(ClientError) as caught:
+        client.create_collection(CollectionId=name)
+    answer = caught.value.response
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert answer["ResponseMetadata"]["RequestId"]
+    return str(answer["Error"]["Code"])
 
 
 def test_boto3_knows_a_wrong_secret_as_an_error_that_it_does_not_retry(live: LiveStack) -> None:

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from tests.contract.ways import Way, both_ways, refused
 from tests.live import LiveStack
-from tests.vision.pictures import jpeg
+from tests.vision.pictures import jpeg, side_by_side
 
 GREY = jpeg(np.full((200, 200, 3), 127, np.uint8))
 
@@ -156,6 +156,22 @@ def test_a_face_below_the_filter_is_not_searched_and_its_reason_is_told(
     unfiltered = way(live, "SearchUsersByImage", input_)  # the filter is NONE where nothing else is said
     assert isinstance(unfiltered, dict)
     assert len(found(unfiltered)) == 2
+
+
+@both_ways
+def test_other_faces_below_the_filter_have_its_reason(
+    live: LiveStack, known: Known, way: Way, portraits: dict[str, bytes]
+) -> None:
+    pixels = cv2.imdecode(np.frombuffer(portraits["biden"], np.uint8), cv2.IMREAD_COLOR)
+    blurred = jpeg(cv2.GaussianBlur(pixels, (41, 41), 0))
+    three = side_by_side(portraits["obama2"], portraits["obama"], blurred, heights=(500, 1100, 700))
+    input_ = {"CollectionId": known.collection, "Image": {"Bytes": three}}
+    answer = way(live, "SearchUsersByImage", input_ | {"QualityFilter": "HIGH"})
+    assert isinstance(answer, dict)
+    assert found(answer) == ["barack"]
+    reasons = {face["FaceDetails"]["BoundingBox"]["Left"] > 0.5: face["Reasons"] for face in answer["UnsearchedFaces"]}
+    assert reasons[False] == ["FACE_NOT_LARGEST"]
+    assert reasons[True][0] == "LOW_SHARPNESS"
 
 
 @both_ways

@@ -3,7 +3,8 @@
 import http.client
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
@@ -17,9 +18,6 @@ from app.services.access_keys import NewKey
 from tests.live import Answer, LiveStack
 
 AWS_JSON = "application/x-amz-json-1.1"
-#: Two threads that patch and restore the clock at once could leave a stopped one behind.
-_CLOCK = threading.Lock()
-
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code", "retryable", "request_id"}
 
 
@@ -54,9 +52,20 @@ def signed(
     for name, value in (headers or {}).items():
         request.headers[name] = value
     credentials = credentials or Credentials(live.key.access_key_id, live.key.secret_access_key)
-    with _CLOCK, patch("botocore.auth.get_current_datetime", return_value=at or datetime.now(UTC)):
+    with clock(at or datetime.now(UTC)):
         SigV4Auth(credentials, service, region).add_auth(request)
     return dict(request.headers.items())
+
+
+#: Two threads that patch and restore the clock at once could leave a stopped one behind.
+_CLOCK = threading.Lock()
+
+
+@contextmanager
+def clock(at: datetime) -> Iterator[None]:
+    """Let botocore sign as if it were this time."""
+    with _CLOCK, patch("botocore.auth.get_current_datetime", return_value=at):
+        yield
 
 
 def key_of(key: NewKey, **changes: str) -> Credentials:

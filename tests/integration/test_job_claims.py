@@ -3,16 +3,17 @@
 import subprocess
 import sys
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
-from app.db import jobs as rows
-from app.db import schema
-from app.domain.jobs import HEARTBEAT, LEASE, Lane, Status
+from app.db import claims, schema
+from app.domain.jobs import HEARTBEAT, LEASE, Lane, Priority, Status
 from tests.desk import Desk
+from tests.factories import make_account
 from workers import heartbeat
 from workers.heartbeat import Heartbeat
 
@@ -44,16 +45,61 @@ def test_eight_workers_run_each_of_a_hundred_jobs_once(desk: Desk) -> None:
 
 
 def test_the_oldest_job_goes_first_and_a_higher_priority_before_it(desk: Desk) -> None:
-    old, urgent, new = (desk.submit() for _ in range(3))
-    raised = sa.update(schema.jobs).where(schema.jobs.c.job_id == sa.cast(urgent.job_id, sa.Uuid))
-    desk.change(raised.values(priority=5))
+    old, urgent, new = (desk.submit(priority=wanted) for wanted in (Priority.NORMAL, Priority.HIGH, Priority.NORMAL))
     assert [desk.claim().job_id for _ in range(3)] == [urgent.job_id, old.job_id, new.job_id]
 
 
 def test_lanes_do_not_mix(desk: Desk) -> None:
-    bulk = desk.submit(lane=Lane.BULK)
+    bulk = desk.submit(priority=Priority.LOW)
     assert desk.find_work(Lane.INTERACTIVE) is None
     assert desk.claim(Lane.BULK).job_id == bulk.job_id
+
+
+def test_accounts_take_turns_however_much_one_of_them_has_queued(desk: Desk) -> None:
+    others = [Desk(desk.database, desk.doorbell, make_account(desk.database)) for _ in range(2)]
+    for _ in range(20):
+        desk.submit(priority=Priority.HIGH)
+    for _ in range(3):
+        for other in others:
+            other.submit()
+    served = [desk.claim().account_id for _ in range(12)]
+    numbers = [desk.account.account_id, *(other.account.account_id for other in others)]
+    assert all(sorted(served[turn : turn + 3]) == sorted(numbers) for turn in (0, 3, 6))
+    assert set(served[9:]) == {desk.account.account_id}
+
+
+def test_an_account_whose_only_job_is_paused_or_locked_does_not_hold_up_the_others(desk: Desk) -> None:
+    other = Desk(desk.database, desk.doorbell, make_account(desk.database))
+    paused, locked, free = desk.submit(), desk.submit(), other.submit()
+    desk.change(
+        sa.update(schema.jobs)
+        .where(schema.jobs.c.job_id == uuid.UUID(paused.job_id))
+        .values(available_at=sa.func.now() + timedelta(minutes=1))
+    )
+    with desk.database.transaction() as connection:
+        connection.execute(sa.select(schema.jobs).filter_by(job_id=uuid.UUID(locked.job_id)).with_for_update())
+        assert desk.claim().job_id == free.job_id
+        assert desk.find_work() is None
+    assert desk.claim().job_id == locked.job_id
+
+
+def test_a_deep_queue_is_claimed_from_without_reading_it(desk: Desk) -> None:
+    desk.submit()
+    columns = [column.name for column in schema.jobs.c if column.name not in ("job_id", "idempotency_key")]
+    copied = ", ".join(columns)
+    with desk.database.transaction() as connection:
+        connection.exec_driver_sql(
+            f"INSERT INTO jobs ({copied}) SELECT {copied} FROM jobs, generate_series(1, 20000)"  # noqa: S608
+        )
+    with desk.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("VACUUM ANALYZE jobs")
+        plan = connection.execute(
+            sa.text("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + claims._CLAIM.text).bindparams(
+                sa.bindparam("run_timeout", type_=sa.Interval)
+            ),
+            {"lane": "interactive", "worker": "w", "run_timeout": timedelta(seconds=60)},
+        ).scalar_one()[0]["Plan"]
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 200, plan
 
 
 def test_a_job_is_not_claimed_before_its_time_nor_after_its_deadline(desk: Desk) -> None:
@@ -131,7 +177,7 @@ def test_the_heartbeat_does_not_wait_for_a_job_that_is_being_finished(desk: Desk
     finishing, running = desk.claim(), desk.claim()
     desk.elapse(LEASE.total_seconds() + 1)
     with desk.database.transaction() as connection:
-        assert rows.lock_claim(connection, finishing)
+        assert claims.lock(connection, finishing) is False
         desk.renew(finishing, running)
     assert desk.outcomes.rescue() == 1  # the one that was locked, as its own transaction would not be
     assert desk.get(running.job_id).status is Status.IN_PROGRESS
@@ -145,7 +191,7 @@ from app.db.session import Database
 from app.domain.jobs import Claim
 from workers import heartbeat
 heartbeat.HEARTBEAT, heartbeat.GRACE_SECONDS = timedelta(seconds=0.05), 0.1
-claim = Claim("00000000-0000-0000-0000-000000000000", 1, 1, 0, 1, "DetectFaces", {{}})
+claim = Claim("00000000-0000-0000-0000-000000000000", 1, 1, 0, 1, "DetectFaces", {{}}, None)
 with heartbeat.Heartbeat(Database({database_url!r}), run_timeout=timedelta(seconds=0.2)).hold(claim):
     time.sleep(20)
 """

@@ -149,7 +149,7 @@ def test_an_ended_job_never_changes_again(desk: Desk, end: Callable[[Desk], obje
     desk.submit(webhook_url=WEBHOOK_URL)
     end(desk)
     last = desk.rows(schema.jobs)[0]
-    claim = Claim(str(last["job_id"]), last["lease"], last["attempt"], 0, last["account_id"], "IndexFaces", {})
+    claim = Claim(str(last["job_id"]), last["lease"], last["attempt"], 0, last["account_id"], "IndexFaces", {}, None)
     desk.elapse(700)
     before = desk.everything()
     assert desk.find_work() is None

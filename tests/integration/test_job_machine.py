@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from app.db import schema
-from app.domain.jobs import MAX_CRASHES, TERMINAL, TRANSITIONS, Claim, Job, Status, event_type
+from app.domain.jobs import MAX_CRASHES, TERMINAL, TRANSITIONS, Claim, Job, Priority, Status, event_type
 from app.errors import IdempotentParameterMismatch, InternalServerError, InvalidParameter
 from app.services import jobs
 from tests.desk import WEBHOOK_URL, Desk
@@ -56,9 +57,9 @@ class JobMachine(RuleBasedStateMachine):
 
     # Few jobs at a time: then what happens to one of them often has a history.
     @precondition(lambda self: len(self.open_jobs()) < 2)
-    @rule(webhook=st.booleans())
-    def submit(self, webhook: bool) -> None:
-        self.desk.submit(webhook_url=WEBHOOK_URL if webhook else None)
+    @rule(webhook=st.booleans(), priority=st.sampled_from([Priority.HIGH, Priority.NORMAL]))
+    def submit(self, webhook: bool, priority: Priority) -> None:
+        self.desk.submit(webhook_url=WEBHOOK_URL if webhook else None, priority=priority)
 
     @precondition(lambda self: len(self.open_jobs()) < 2)
     @rule(key=st.sampled_from("ab"), operation=st.sampled_from(["IndexFaces", "SearchFacesByImage"]))
@@ -137,6 +138,19 @@ class JobMachine(RuleBasedStateMachine):
         self.desk.elapse(seconds)
         self.desk.outcomes.expire()
 
+    @precondition(lambda self: self.rows)
+    @rule(choice=st.integers(0, 100))
+    def cancel(self, choice: int) -> None:
+        job_id = sorted(self.rows)[choice % len(self.rows)]
+        was = self.rows[job_id]
+        job = self.desk.outcomes.cancel(self.desk.account.account_id, str(job_id))
+        assert job is not None
+        wanted = {Status.QUEUED: Status.CANCELED}.get(Status(was["status"]), was["status"])
+        assert job.status == wanted
+        assert (job.cancel_requested_at is not None) == (
+            was["status"] == Status.IN_PROGRESS or was["cancel_requested_at"] is not None
+        )
+
     @rule()
     def ring_again(self) -> None:
         jobs.ring_again(self.desk.database, self.desk.doorbell)
@@ -171,6 +185,8 @@ def _check_step(before: dict[str, Any] | None, row: dict[str, Any]) -> None:
     status = Status(row["status"])
     assert (row["result"] is not None) == (status is Status.SUCCEEDED)
     assert (row["error"] is not None) == (status in {Status.FAILED, Status.EXPIRED})
+    if row["cancel_requested_at"] is not None:
+        assert status in {Status.IN_PROGRESS, Status.CANCELED}
     assert row["crashes"] <= MAX_CRASHES - 1
     assert row["lease"] == row["attempt"]
     if row["error"] is not None and row["error"]["Retryable"]:
@@ -184,10 +200,16 @@ def _check_step(before: dict[str, Any] | None, row: dict[str, Any]) -> None:
         assert [row[name] for name in FROZEN] == [before[name] for name in FROZEN]
 
 
+def _drive(desk: Desk, *, examples: int, steps: int) -> None:
+    checks = list(HealthCheck)
+    chosen = settings(max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=checks)
+    run_state_machine_as_test(lambda: JobMachine(desk), settings=chosen)
+
+
 def test_a_job_keeps_its_rules_whatever_happens(desk: Desk) -> None:
-    run_state_machine_as_test(
-        lambda: JobMachine(desk),
-        settings=settings(
-            max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
+    _drive(desk, examples=15, steps=30)
+
+
+@pytest.mark.bench
+def test_a_job_keeps_its_rules_over_more_than_five_thousand_steps(desk: Desk) -> None:
+    _drive(desk, examples=150, steps=50)

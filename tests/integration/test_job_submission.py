@@ -14,7 +14,7 @@ from app.broker import Doorbell
 from app.db import jobs as rows
 from app.db import schema
 from app.db.session import Database
-from app.domain.jobs import Lane, Status
+from app.domain.jobs import Lane, Priority, Status
 from app.errors import IdempotentParameterMismatch, InternalServerError, InvalidParameter, JobNotFound, ServiceError
 from app.services import jobs
 from tests.desk import Desk
@@ -33,9 +33,7 @@ def test_a_submitted_job_waits_to_be_claimed(desk: Desk) -> None:
 def test_a_job_exists_from_its_commit_on_and_not_before(desk: Desk, committed: bool) -> None:
     values = {"operation": "IndexFaces", "input": {}, "lane": Lane.INTERACTIVE, "request_hash": b""}
     with desk.database.engine.connect() as connection, connection.begin() as transaction:
-        job = rows.insert(
-            connection, values | {"account_id": desk.account.account_id}, start_within=timedelta(minutes=1)
-        )
+        job = rows.insert(connection, values | {"account_id": desk.account.account_id}, start_by=timedelta(minutes=1))
         assert job is not None
         with pytest.raises(JobNotFound):
             desk.get(job.job_id)
@@ -52,7 +50,7 @@ def test_the_bell_is_rung_after_the_commit(desk: Desk, celery: Celery, bells: re
             queued_when_rung.append(len(desk.rows(schema.jobs)))
             return super().ring(lane, times)
 
-    jobs.submit(desk.database, Attentive(celery), make_submission(desk.account.account_id, lane=Lane.BULK))
+    jobs.submit(desk.database, Attentive(celery), make_submission(desk.account.account_id, priority=Priority.LOW))
     assert queued_when_rung == [1]
     assert (bells.llen("bulk"), bells.llen("interactive")) == (1, 0)
 

@@ -57,6 +57,13 @@ def test_after_its_time_a_waiter_gets_the_job_as_it_stands(desk: Desk, waiting: 
     assert waiting.wait(desk.submit(), 0).status is Status.QUEUED
 
 
+def test_whoever_hung_up_keeps_no_seat(desk: Desk, waiting: Waiting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.services.waiting._LOOK_SECONDS", 0.1)
+    began = time.monotonic()
+    assert waiting.wait(desk.submit(), 20, hung_up=lambda: time.monotonic() - began > 0.5).status is Status.QUEUED
+    assert time.monotonic() - began < 5
+
+
 def test_above_the_cap_nobody_waits_and_a_free_seat_is_given_again(desk: Desk, waiting: Waiting) -> None:
     job = desk.submit()
     with ThreadPoolExecutor(4) as threads:

@@ -10,7 +10,10 @@ from app.db import schema
 from app.domain.jobs import LEASE, Status, document
 from app.domain.webhooks import MAX_BODY_BYTES
 from app.errors import InvalidParameter
+from app.services import events
+from app.services.endpoints import Endpoints
 from tests.desk import WEBHOOK_URL, Desk
+from tests.factories import CIPHER, make_account, make_endpoint
 
 
 def succeed(desk: Desk, result: dict[str, Any], **changes: Any) -> tuple[dict[str, Any], bytes]:
@@ -82,3 +85,115 @@ def test_a_job_that_is_tried_again_is_not_told(desk: Desk) -> None:
     desk.outcomes.rescue()
     assert desk.get(job.job_id).status is Status.QUEUED
     assert desk.rows(schema.events) == []
+
+
+def told(desk: Desk) -> set[Any]:
+    """Give the endpoints that the only event is sent to."""
+    (event,) = desk.rows(schema.events)
+    rows = desk.rows(schema.deliveries)
+    for row in rows:
+        assert row["event_id"] == event["event_id"]
+        assert row["receiver"] == str(row["endpoint_id"])
+        assert row["account_id"] == desk.account.account_id
+        assert (row["status"], row["trigger"]) == ("PENDING", "SCHEDULE")
+    return {row["endpoint_id"] for row in rows}
+
+
+def test_one_event_goes_to_every_endpoint_that_wants_it_and_to_no_other(desk: Desk) -> None:
+    everything, _ = make_endpoint(desk.database, desk.account, url="https://example.com/all")
+    wanting, _ = make_endpoint(desk.database, desk.account, event_types=["job.failed", "job.succeeded"])
+    make_endpoint(desk.database, desk.account, event_types=["job.failed"])
+    disabled, _ = make_endpoint(desk.database, desk.account)
+    Endpoints(desk.database, CIPHER).disable(desk.account.account_id, str(disabled))
+    make_endpoint(desk.database, make_account(desk.database))
+    job = desk.submit(tells_endpoints=True)
+    desk.outcomes.succeed(desk.claim(), lambda connection: {})
+    assert told(desk) == {everything, wanting}
+    (event,) = desk.rows(schema.events)
+    assert json.loads(bytes(event["body"]))["data"] == document(desk.get(job.job_id))
+    urls = {row["endpoint_id"]: row["url"] for row in desk.rows(schema.deliveries)}
+    assert urls[everything] == "https://example.com/all"
+
+
+def test_an_event_that_no_endpoint_wants_is_not_written(desk: Desk) -> None:
+    make_endpoint(desk.database, desk.account, event_types=["job.failed"])
+    make_endpoint(desk.database, make_account(desk.database))
+    desk.submit(tells_endpoints=True)
+    desk.outcomes.succeed(desk.claim(), lambda connection: {})
+    assert desk.rows(schema.events) == []
+
+
+def test_a_job_of_the_aws_wire_tells_no_endpoint(desk: Desk) -> None:
+    make_endpoint(desk.database, desk.account)
+    desk.submit()
+    desk.outcomes.succeed(desk.claim(), lambda connection: {})
+    assert desk.rows(schema.events) == []
+
+
+def test_a_job_with_a_url_of_its_own_tells_no_endpoint(desk: Desk) -> None:
+    make_endpoint(desk.database, desk.account)
+    desk.submit(webhook_url=WEBHOOK_URL)
+    desk.outcomes.succeed(desk.claim(), lambda connection: {})
+    assert [(row["endpoint_id"], row["url"]) for row in desk.rows(schema.deliveries)] == [(None, WEBHOOK_URL)]
+
+
+@pytest.mark.parametrize("disabled", [False, True])
+def test_a_job_that_names_an_endpoint_tells_that_one_alone(desk: Desk, disabled: bool) -> None:
+    named, _ = make_endpoint(desk.database, desk.account, event_types=["job.failed"])
+    make_endpoint(desk.database, desk.account)
+    if disabled:  # what it is told waits until it is enabled
+        Endpoints(desk.database, CIPHER).disable(desk.account.account_id, str(named))
+    desk.submit(webhook_endpoint_id=named)
+    desk.outcomes.succeed(desk.claim(), lambda connection: {})
+    assert told(desk) == {named}
+
+
+def test_a_job_that_names_an_endpoint_of_another_account_or_a_deleted_one_tells_nobody(desk: Desk) -> None:
+    foreign, _ = make_endpoint(desk.database, make_account(desk.database))
+    deleted, _ = make_endpoint(desk.database, desk.account)
+    Endpoints(desk.database, CIPHER).delete(desk.account.account_id, str(deleted))
+    for endpoint_id in (foreign, deleted):
+        desk.submit(webhook_endpoint_id=endpoint_id)
+        assert desk.outcomes.succeed(desk.claim(), lambda connection: {})
+    assert desk.rows(schema.events) == []
+
+
+def test_a_report_about_an_endpoint_goes_to_the_others_that_want_it(desk: Desk) -> None:
+    failing, _ = make_endpoint(desk.database, desk.account)
+    other, _ = make_endpoint(desk.database, desk.account, event_types=["webhook.failing"])
+    make_endpoint(desk.database, desk.account, event_types=["job.failed"])
+    account_id, data = desk.account.account_id, {"EndpointId": str(failing)}
+    with desk.database.transaction() as connection:
+        assert events.report(connection, account_id, "webhook.failing", data, about=failing) == 1
+        assert events.report(connection, account_id, "webhook.disabled", data, about=other) == 1
+        assert events.report(connection, account_id, "webhook.disabled", data, about=failing) == 0
+    first, second = sorted(desk.rows(schema.events), key=lambda row: row["type"], reverse=True)
+    assert (first["type"], first["job_id"], second["type"]) == ("webhook.failing", None, "webhook.disabled")
+    message = json.loads(bytes(first["body"]))
+    assert message.keys() == {"type", "timestamp", "data"}
+    assert message["timestamp"].endswith("Z")
+    assert message["data"] == data
+
+
+def test_an_event_without_a_job_is_forgotten_after_a_month_and_one_with_a_job_goes_with_that(desk: Desk) -> None:
+    endpoint_id, _ = make_endpoint(desk.database, desk.account)
+    desk.submit(tells_endpoints=True)
+    desk.outcomes.succeed(desk.claim(), lambda connection: {})
+    for _ in range(2):
+        with desk.database.transaction() as connection:
+            events.publish_test(connection, desk.account.account_id, endpoint_id)
+        desk.elapse(20 * 86_400)
+    assert events.purge(desk.database) == 1
+    assert events.purge(desk.database) == 0
+    assert sorted(row["type"] for row in desk.rows(schema.events)) == ["job.succeeded", "webhook.test"]
+    assert len(desk.rows(schema.deliveries)) == 2
+
+
+def test_a_purge_of_events_is_short(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.services.events._PURGE_LIMIT", 2)
+    endpoint_id, _ = make_endpoint(desk.database, desk.account)
+    with desk.database.transaction() as connection:
+        for _ in range(3):
+            events.publish_test(connection, desk.account.account_id, endpoint_id)
+    desk.elapse(31 * 86_400)
+    assert [events.purge(desk.database) for _ in range(3)] == [2, 1, 0]

@@ -13,8 +13,9 @@ from app.db import schema
 from app.domain.addresses import parse_networks
 from app.domain.jobs import LEASE, Status
 from app.logs import JsonFormatter
+from app.services import events
 from tests.desk import Desk
-from tests.factories import SECRET_KEY, make_collection
+from tests.factories import SECRET_KEY, make_collection, make_endpoint
 from tests.scripted import ScriptedServer, answer
 from workers import courier, runtime, tasks
 
@@ -112,11 +113,17 @@ def test_a_sweep_rescues_expires_and_rings(desk: Desk, worker: runtime.Runtime, 
 
 
 def test_a_purge_deletes_what_is_past_its_retention(desk: Desk, worker: runtime.Runtime) -> None:
-    desk.submit()
+    endpoint_id, _ = make_endpoint(desk.database, desk.account)
+    desk.submit(tells_endpoints=True)
     desk.outcomes.succeed(desk.claim(), lambda connection: {})
+    with desk.database.transaction() as connection:
+        events.publish_test(connection, desk.account.account_id, endpoint_id)
+    assert len(desk.rows(schema.deliveries)) == 2
     desk.elapse(31 * 86_400)
     tasks.purge()
     assert desk.rows(schema.jobs) == []
+    assert desk.rows(schema.events) == []
+    assert desk.rows(schema.deliveries) == []
 
 
 def test_the_log_tells_what_happened_and_no_secret(

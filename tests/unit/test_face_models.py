@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.face_models import VERSION_1, VERSIONS
+from app.service_model.output import float32
 
 CURVE = VERSION_1.curve
 cosines = st.floats(-1.0, 1.0)
@@ -33,6 +34,12 @@ def test_the_ends_of_the_scale_keep_their_meaning() -> None:
     assert CURVE.cosine(0.0) == -1.0
     assert CURVE.cosine(100.0) <= 1.0
     assert round(CURVE.similarity(1.0), 4) == 100.0
+
+
+def test_a_threshold_of_100_is_reached_by_what_is_answered_as_100_and_by_nothing_less() -> None:
+    bar = CURVE.cosine(100.0)
+    assert float32(CURVE.similarity(bar + 1e-6)) == 100.0
+    assert float32(CURVE.similarity(bar - 1e-6)) < 100.0
 
 
 def test_versions_are_dotted_numbers_with_pinned_files() -> None:

@@ -112,6 +112,14 @@ def test_above_the_limit_the_poorest_faces_are_left_out() -> None:
     assert [(one.face, one.reasons) for one in rejected] == [(large_but_poor, ("EXCEEDS_MAX_FACES",))]
 
 
+def test_of_equally_good_faces_the_smallest_are_left_out() -> None:
+    good = [make_face(size=size, embedding_norm=norm) for size, norm in ((0.2, 12.0), (0.3, 11.5), (0.1, 14.0))]
+    large_but_poor = make_face(size=0.9, embedding_norm=9.0)
+    chosen, rejected = choose([*good, large_but_poor], level="NONE", max_faces=2, version=VERSION_1)
+    assert chosen == [good[1], good[0]]
+    assert [one.face for one in rejected] == [large_but_poor, good[2]]
+
+
 def test_no_more_than_a_hundred_faces_are_chosen() -> None:
     chosen, rejected = choose([make_face() for _ in range(103)], level="NONE", max_faces=None, version=VERSION_1)
     assert (len(chosen), len(rejected)) == (100, 3)

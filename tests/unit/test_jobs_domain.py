@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.jobs import TERMINAL, TRANSITIONS, Job, Status, document, event_type
+from app.domain.jobs import RETRIABLE, TERMINAL, TRANSITIONS, Job, Priority, Status, document, event_type, priority
 from app.domain.webhooks import JITTER, MAX_ATTEMPTS, RETRY_SCHEDULE, pause_before
 
 NOON = datetime(2026, 7, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -19,15 +19,23 @@ def make_job(status: Status = Status.QUEUED, **changes: Any) -> Job:
         "account_id": 1,
         "operation": "IndexFaces",
         "collection": "people",
+        "lane": "interactive",
+        "priority": 0,
         "status": status,
         "attempt": 0,
         "result": None,
         "error": None,
         "caller_metadata": None,
         "webhook_url": "https://example.com/hook",
+        "webhook_endpoint_id": None,
+        "tells_endpoints": False,
+        "retry_of": None,
         "request_hash": b"hash",
         "created_at": NOON,
+        "available_at": NOON,
+        "start_deadline_at": NOON + timedelta(minutes=10),
         "started_at": None,
+        "cancel_requested_at": None,
         "finished_at": None,
         "expires_at": None,
     }
@@ -41,8 +49,14 @@ def test_what_is_absent_is_left_out() -> None:
         "Status": "QUEUED",
         "Done": False,
         "Attempt": 0,
+        "Priority": "NORMAL",
+        "Progress": {"Done": 0, "Total": 1},
         "CreatedAt": "2026-07-01T12:00:00.123Z",
-        "Links": {"Self": "/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057"},
+        "DeadlineAt": "2026-07-01T12:10:00.123Z",
+        "Links": {
+            "Self": "/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057",
+            "Cancel": "/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057/cancel",
+        },
     }
 
 
@@ -62,7 +76,26 @@ def test_everything_else_is_shown() -> None:
     assert (shown["Done"], shown["Result"], shown["Metadata"]) == (True, {}, {"order": "7"})
     assert shown["FinishedAt"] == shown["StartedAt"] == "2026-07-01T12:00:00.123Z"
     assert shown["ExpiresAt"] == "2026-07-31T12:00:00.123Z"
+    assert shown["Progress"] == {"Done": 1, "Total": 1}
     assert "Error" not in shown
+    assert set(shown["Links"]) == {"Self"}
+
+
+@pytest.mark.parametrize("status", sorted(RETRIABLE))
+def test_what_ended_without_success_can_be_retried_and_no_longer_be_canceled(status: Status) -> None:
+    assert set(document(make_job(status, finished_at=NOON))["Links"]) == {"Self", "Retry"}
+
+
+def test_a_list_shows_no_results() -> None:
+    assert "Result" not in document(make_job(Status.SUCCEEDED, result={}), with_result=False)
+
+
+@pytest.mark.parametrize("wanted", Priority)
+def test_a_priority_is_shown_as_it_was_asked_for(wanted: Priority) -> None:
+    job = make_job(lane=wanted.lane.value, priority=wanted.rank)
+    assert priority(job) is wanted
+    assert document(job, position=3)["Priority"] == wanted.value
+    assert document(job, position=3)["QueuePosition"] == 3
 
 
 def test_neither_the_account_nor_the_webhook_is_shown() -> None:

@@ -57,12 +57,6 @@ def test_every_type_and_pattern_of_any_input_is_understood():
                 compiled(below.metadata["pattern"])
 
 
-def test_the_errors_of_an_operation_are_those_boto3_has_classes_for():
-    errors = service_model.modelled_errors("CreateCollection")
-    assert {"ResourceAlreadyExistsException", "ThrottlingException"} <= errors
-    assert "ValidationException" not in errors
-
-
 def test_known_members_are_returned_with_blobs_as_bytes_and_unknown_ones_dropped():
     document = {"CollectionId": "c", "Image": {"Bytes": PIXEL, "Color": 1}, "MaxFaces": 3, "Brand": "new"}
     assert service_model.check_input("IndexFaces", document) == {

@@ -28,6 +28,7 @@ def look(claim: Claim, member: str, runtime: Runtime) -> SeenImage:
     """Fetch the image under a member of the job's input and find its faces. No transaction is open meanwhile."""
     described = claim.input[member]
     content = runtime.fetcher.fetch(images.reference(described), read_blob=lambda name: _blob(claim, name, runtime))
+    runtime.heartbeat.check(claim)
     source = None if "Blob" in described else described
     image_id = uuid.uuid5(_IMAGE_NAMESPACE, hashlib.sha256(content).hexdigest())
     return SeenImage(image_id, runtime.engine.analyze(content), source)

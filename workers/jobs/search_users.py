@@ -7,7 +7,7 @@ from typing import Any
 
 from app.domain.face_documents import face_detail
 from app.domain.face_models import VERSIONS
-from app.domain.faces import DetectedFace, quality_reasons
+from app.domain.faces import quality_reasons
 from app.domain.jobs import Claim
 from app.services import collections, users
 from app.services.outcomes import Complete
@@ -22,23 +22,21 @@ def run(claim: Claim, runtime: Runtime) -> Complete:
     request = claim.input
     with runtime.database.statement() as connection:
         collection = collections.get(connection, claim.account_id, request["CollectionId"])
-    found = look(claim, "Image", runtime).faces
-    reasons = (
-        quality_reasons(found[0], request.get("QualityFilter", "NONE"), VERSIONS[collection.model]) if found else ()
-    )
-    output: dict[str, Any] = {"UserMatches": [], "FaceModelVersion": collection.model, "UnsearchedFaces": []}
-    if found and reasons:
-        output["UnsearchedFaces"].append(_unsearched(found[0], reasons))
-    elif found:
-        output["SearchedFace"] = {"FaceDetail": face_detail(found[0])}
+    faces = look(claim, "Image", runtime).faces
+    level, version = request.get("QualityFilter", "NONE"), VERSIONS[collection.model]
+    reasons = [quality_reasons(face, level, version) for face in faces]
+    largest = faces[0] if faces and not reasons[0] else None
+    output: dict[str, Any] = {"UserMatches": [], "FaceModelVersion": collection.model}
+    if largest is not None:
+        output["SearchedFace"] = {"FaceDetail": face_detail(largest)}
         with runtime.database.transaction() as connection:
             collection = collections.get(connection, claim.account_id, request["CollectionId"])
             threshold = request.get("UserMatchThreshold", users.DEFAULT_SEARCH_THRESHOLD)
             limit = request.get("MaxUsers", _MAX_USERS)
-            output["UserMatches"] = users.search(connection, collection, found[0].embedding, threshold, limit)
-    output["UnsearchedFaces"] += [_unsearched(face, ("FACE_NOT_LARGEST",)) for face in found[1:]]
+            output["UserMatches"] = users.search(connection, collection, largest.embedding, threshold, limit)
+    output["UnsearchedFaces"] = [
+        {"FaceDetails": face_detail(face), "Reasons": list(why or ("FACE_NOT_LARGEST",))}
+        for face, why in zip(faces, reasons, strict=True)
+        if face is not largest
+    ]
     return lambda connection: output
-
-
-def _unsearched(face: DetectedFace, reasons: tuple[str, ...]) -> dict[str, Any]:
-    return {"FaceDetails": face_detail(face), "Reasons": list(reasons)}

@@ -65,7 +65,8 @@ jobs = sa.Table(
     ),
     # Whose turn it is: an account's newest start.
     sa.Index(
-        "ix_jobs_account_id_started_at",
+        "ix_jobs_served",
+        "lane",
         "account_id",
         sa.text("started_at DESC"),
         postgresql_where=sa.text("started_at IS NOT NULL"),
