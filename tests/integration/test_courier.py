@@ -1,53 +1,24 @@
 """Deliveries, carried by the courier to a real receiver: at least once, the same message every time, on the schedule."""
 
-import itertools
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from celery import Celery
 from standardwebhooks.webhooks import Webhook
 
-from app.config import Settings
 from app.db import deliveries, schema
-from app.domain.addresses import parse_networks
 from app.domain.webhooks import LEASE, MAX_ATTEMPTS, RETRY_SCHEDULE
 from tests.desk import Desk
-from tests.factories import SECRET_KEY
-from tests.scripted import Script, ScriptedServer, answer
-from workers import courier
+from tests.scripted import answer
+from tests.sending import deliver, message, receiver
 from workers.runtime import Runtime
-
-
-@pytest.fixture
-def runtime(desk: Desk, celery: Celery) -> Iterator[Runtime]:
-    """A courier's process."""
-    settings = Settings(
-        database_url=desk.database.url, secret_key=SECRET_KEY, dial_allow=parse_networks(["127.0.0.0/8"])
-    )
-    runtime = Runtime(settings, celery)
-    yield runtime
-    runtime.database.close()
-
-
-def receiver(*scripts: Script) -> ScriptedServer:
-    """Make a receiver that answers one call after the other; the last script is for all that follow."""
-    remaining = itertools.chain(scripts, itertools.repeat(scripts[-1]))
-    return ScriptedServer(lambda sock: next(remaining)(sock))
 
 
 def end_a_job(desk: Desk, url: str) -> None:
     desk.submit(webhook_url=url)
     assert desk.outcomes.succeed(desk.claim(), lambda connection: {"FaceRecords": []})
-
-
-def deliver(runtime: Runtime, chance: float = 0.5) -> None:
-    """Make the one attempt that is due, if any is."""
-    for claim in courier.take(runtime, 1):
-        courier.deliver(claim, runtime, chance=chance)
 
 
 def the_delivery(desk: Desk) -> dict[str, Any]:
@@ -64,13 +35,6 @@ def pause(desk: Desk) -> float:
     """Give the seconds until the next attempt."""
     left: timedelta = the_delivery(desk)["next_attempt_at"] - datetime.now(UTC)
     return left.total_seconds()
-
-
-def message(request: bytes) -> tuple[dict[str, str], bytes]:
-    """Split a request into the headers with lower-case names, and the body."""
-    head, _, body = request.partition(b"\r\n\r\n")
-    lines = (line.partition(": ") for line in head.decode("latin-1").split("\r\n")[1:])
-    return {name.lower(): value for name, _, value in lines}, body
 
 
 def test_the_receiver_gets_the_stored_bytes_with_a_good_signature(desk: Desk, runtime: Runtime) -> None:
