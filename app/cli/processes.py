@@ -78,6 +78,7 @@ def worker(arguments: argparse.Namespace) -> NoReturn:
 
 def courier(arguments: argparse.Namespace) -> NoReturn:
     """Send webhooks."""
+    Settings.from_environment()  # a wrong setting is told here, in a line
     _celery_worker("courier", f"{Lane.WEBHOOKS},{Lane.MAINTENANCE}", _BELL_THREADS)
 
 
