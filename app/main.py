@@ -21,9 +21,6 @@ from app.services.admission import Admission, Limits
 from app.services.outcomes import Outcomes
 from app.services.waiting import Waiting
 
-#: Two images of 5 MB in base64 (CompareFaces) and the JSON around them.
-_MAX_BODY_BYTES = 16 * 1024 * 1024
-
 #: So much of a body that is too large is read and dropped, because many clients see an answer only after they sent all.
 _MAX_DROPPED_BYTES = 64 * 1024 * 1024
 
@@ -41,7 +38,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     logs.configure(settings.log_level)
     database = Database(settings.database_url)
     app = Flask("rekollect", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = problems.MAX_BODY_BYTES
     app.config["MAX_FORM_PARTS"] = 16
     doorbell = Doorbell(create_celery(settings.redis_url))
     shared = Context(

@@ -11,6 +11,9 @@ from app import errors
 from app.api.errors import problem_status
 from app.errors import ServiceError
 
+#: Two images of 5 MB in base64 (CompareFaces) and the JSON around them.
+MAX_BODY_BYTES = 16 * 1024 * 1024
+
 NOT_WELL_FORMED = "What came is no well-formed HTTP request, or its body broke off."
 
 
@@ -29,7 +32,7 @@ _OF_HTTP = (
     Problem("BadRequest", (400,), (NOT_WELL_FORMED,)),
     Problem("NotFound", (404,), ("No such path.",)),
     Problem("MethodNotAllowed", (405,), ("The path does not know this method.",)),
-    Problem("RequestEntityTooLarge", (413,), ("The body is larger than 16 MB.",)),
+    Problem("RequestEntityTooLarge", (413,), (f"The body is larger than {MAX_BODY_BYTES // 2**20} MB.",)),
 )
 
 

@@ -6,7 +6,6 @@ It sends an API key, so it follows no redirect, and asks a stack on this machine
 import argparse
 import configparser
 import json
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -75,7 +74,7 @@ class Client:
                 return error.code, error.read(_LARGEST_ANSWER_BYTES)
         except (urllib.error.URLError, TimeoutError, HTTPException, OSError) as error:
             reason = getattr(error, "reason", error)
-            said = "no answer in time" if isinstance(reason, TimeoutError | socket.timeout) else str(reason)
+            said = "no answer in time" if isinstance(reason, TimeoutError) else str(reason)
             raise ClientError(
                 f"nothing answers at {self._url} ({said}); start it with `rekollect up`, or name it in {PREFIX}URL"
             ) from error

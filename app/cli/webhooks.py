@@ -7,10 +7,12 @@ from app.cli import tables
 from app.cli.client import add_options, connect, segment
 from app.cli.jobs import pair, print_document, print_page, seconds
 from app.cli.keys import configure_webhook_secret
+from app.domain.deliveries import STATUSES
+from app.domain.endpoints import PAYLOADS
 
 _ENDPOINTS, _DELIVERIES = "/v1/webhooks/endpoints", "/v1/webhooks/deliveries"
 
-#: Actions on one endpoint without further arguments: the word, the end of the path, and what it does.
+#: Actions on one endpoint without further arguments: the end of the path, and what it does.
 _SWITCHES = (
     ("test", "send a test event"),
     ("disable", "stop sending"),
@@ -56,14 +58,14 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--events", nargs="+", metavar="TYPE", help="types it wants, as job.succeeded (default: all)")
     parser.add_argument("--description")
     parser.add_argument("--header", nargs="+", type=pair, metavar="NAME=VALUE", help="sent with every message")
-    parser.add_argument("--payload", choices=["FULL", "REFERENCE"], help="REFERENCE leaves results out")
+    parser.add_argument("--payload", choices=PAYLOADS, help="REFERENCE leaves results out")
 
 
 def _configure_deliveries(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     listing = actions.add_parser("deliveries", help="list deliveries, or show one with its attempts")
     listing.add_argument("delivery_id", nargs="?")
     listing.add_argument("--endpoint", metavar="ENDPOINT_ID")
-    listing.add_argument("--status", choices=["PENDING", "SUCCEEDED", "FAILED"])
+    listing.add_argument("--status", choices=STATUSES)
     listing.add_argument("--event", metavar="TYPE")
     listing.add_argument("--job", metavar="JOB_ID")
     listing.set_defaults(run=deliveries)

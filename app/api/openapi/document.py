@@ -34,7 +34,11 @@ _TAGS = {
 }
 
 _SECURITY = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "The API key that comes with every access key."},
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The API key that comes with an access key; one with a session token has none.",
+    },
     "sigv4": {
         "type": "apiKey",
         "in": "header",

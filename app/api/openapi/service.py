@@ -6,6 +6,7 @@ from app.api.errors import AWS_JSON
 from app.api.openapi import members as m
 from app.api.openapi import vocabulary as words
 from app.api.openapi.parameters import REQUEST_ID
+from app.api.problems import MAX_BODY_BYTES
 from app.service_model import service_model
 from app.service_model.json_schema import Schema, reference
 
@@ -34,7 +35,7 @@ def _wire() -> dict[str, Any]:
         "responses": {
             "200": {"description": "The output.", "headers": _ID, "content": {AWS_JSON: {"schema": _any_of(outputs)}}},
             "400": {"description": "Refused, as AWS would.", "headers": _ID | failed, "content": error},
-            "413": {"description": "The body is larger than 16 MB; no body in answer."},
+            "413": {"description": f"The body is larger than {MAX_BODY_BYTES // 2**20} MB; the answer has none."},
             "500": {"description": "Temporarily unable; SDKs try again.", "headers": _ID | failed, "content": error},
         },
     }
