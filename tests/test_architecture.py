@@ -21,8 +21,9 @@ LAYERS = (
     ("app.cli",),
     ("app.local", "workers.main"),
     ("app.main", "app.web_worker", "workers.tasks"),
-    ("app.api", "workers.courier", "workers.jobs"),
+    ("app.api", "workers.courier", "workers.jobs", "workers.schedules"),
     ("workers.runtime",),
+    ("workers.listing",),
     (
         "workers.heartbeat",
         "workers.bells",
@@ -82,7 +83,8 @@ OWNERS = {
     "onnx": ("workers.vision",),
     "numpy": ("workers.vision", "app.db.vectors", "app.domain.embeddings"),
     "boto3": ("workers.fetch", "app.cli.demo"),
-    "botocore": ("app.service_model", "app.sigv4", "workers.fetch", "app.cli.demo"),
+    "botocore": ("app.service_model", "app.sigv4", "workers.fetch", "workers.listing", "app.cli.demo"),
+    "cronsim": ("app.domain.cron",),
     "cryptography": ("app.encryption",),
     "standardwebhooks": ("app.cli.receiver",),
 }
