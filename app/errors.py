@@ -164,7 +164,7 @@ class InvalidImageUrl(InvalidParameter):
 
 
 class ResourceNotFound(ServiceError):
-    """The account has no such collection, user, job, webhook endpoint or delivery."""
+    """The account has no such collection, user, job, webhook endpoint, delivery or schedule."""
 
     code = "ResourceNotFoundException"
 
@@ -192,6 +192,11 @@ class DeliveryNotFound(ResourceNotFound):
 class JobNotFound(ResourceNotFound):
     def __init__(self, job_id: str) -> None:
         super().__init__(f"The job id: {job_id} does not exist")
+
+
+class ScheduleNotFound(ResourceNotFound):
+    def __init__(self, schedule_id: str) -> None:
+        super().__init__(f"The schedule id: {schedule_id} does not exist")
 
 
 class JobGone(ServiceError):

@@ -19,6 +19,7 @@ from app.encryption import Cipher
 from app.services.outcomes import Outcomes
 from workers.fetch import Fetcher, make_s3_client
 from workers.heartbeat import Heartbeat
+from workers.listing import Listing
 from workers.outbound import Dialer
 from workers.vision.engine import FaceEngine
 
@@ -80,6 +81,11 @@ class Runtime:
     def fetcher(self) -> Fetcher:
         """Reads images, wherever they are."""
         return Fetcher(self.dialer, make_s3_client(self.settings))
+
+    @cached_property
+    def listing(self) -> Listing:
+        """Lists what is in S3."""
+        return Listing(make_s3_client(self.settings))
 
     @cached_property
     def cipher(self) -> Cipher:

@@ -15,6 +15,7 @@ from app.db.schema.collections import (
 )
 from app.db.schema.jobs import blobs, job_attempts, jobs
 from app.db.schema.metadata import metadata
+from app.db.schema.schedules import FACE_OBJECT, schedules, synced_objects, ticks
 from app.db.schema.webhooks import (
     deliveries,
     delivery_attempts,
@@ -25,6 +26,7 @@ from app.db.schema.webhooks import (
 )
 
 __all__ = [
+    "FACE_OBJECT",
     "SHARED_BUCKETS",
     "access_keys",
     "accounts",
@@ -41,6 +43,9 @@ __all__ = [
     "metadata",
     "receivers",
     "request_tokens",
+    "schedules",
+    "synced_objects",
+    "ticks",
     "user_vectors",
     "users",
     "webhook_endpoints",
