@@ -25,6 +25,7 @@ COMMANDS = {
     "keys": ("keys:configure", "access keys: create, list, disable, enable, revoke"),
     "jobs": ("jobs:configure", "jobs: submit, list, show, cancel, retry"),
     "webhooks": ("webhooks:configure", "webhooks: endpoints, deliveries, the account's secret"),
+    "schedules": ("schedules:configure", "what happens by itself: list, show, run, enable, disable"),
     "models": ("files:configure_models", "face models: list, pull, verify"),
     "samples": ("files:configure_samples", "sample portraits: pull"),
     "api": ("processes:configure_api", "run the web process"),

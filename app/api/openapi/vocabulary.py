@@ -5,7 +5,7 @@ import re
 from app.api import documents, submissions
 from app.api import jobs as routes
 from app.db.schema import metadata
-from app.domain import deliveries, endpoints, jobs, webhook_events, webhooks
+from app.domain import cron, deliveries, endpoints, jobs, schedules, webhook_events, webhooks
 from app.domain.images import MAX_URL_LENGTH
 from app.service_model import json_schema, service_model
 from app.services import operations
@@ -41,6 +41,13 @@ LONGEST_OVERLAP_SECONDS = int(endpoints.MAX_OVERLAP.total_seconds())
 DELIVERY_STATUSES = list(deliveries.STATUSES)
 MAX_REPLAY_DAYS, MAX_REPLAYED = deliveries.MAX_REPLAY_RANGE.days, deliveries.MAX_REPLAYED
 
+SCHEDULE_KINDS = [kind.value for kind in schedules.NEEDS]
+SCHEDULE_NAME, BUCKET = schedules.NAME.pattern, schedules.BUCKET.pattern
+MAX_RETENTION_DAYS, MAX_PREFIX = schedules.MAX_DAYS, schedules.MAX_PREFIX
+CATCH_UPS = [policy.value for policy in cron.CatchUp]
+MAX_CRON, MAX_MISSED = cron.MAX_LENGTH, cron.MAX_MISSED
+TICK_STATUSES = [status.value for status in schedules.TickStatus]
+
 
 def _kept_by_postgres(table: str, column: str) -> list[str]:
     """Give the words that a column may hold, which only its table names."""
@@ -51,3 +58,4 @@ def _kept_by_postgres(table: str, column: str) -> list[str]:
 ENDPOINT_STATUSES = _kept_by_postgres("webhook_endpoints", "status")
 DISABLED_REASONS = _kept_by_postgres("webhook_endpoints", "disabled_reason")
 TRIGGERS = _kept_by_postgres("deliveries", "trigger")
+TICK_TRIGGERS = _kept_by_postgres("ticks", "trigger")
