@@ -119,7 +119,8 @@ def test_whatever_happens_to_a_receiver_its_health_keeps_to_the_rules(
 
 def test_the_schedule_is_the_one_of_the_specification() -> None:
     pauses = [pause_after(made, 0.5) for made in range(1, MAX_ATTEMPTS)]
-    assert pauses == list(RETRY_SCHEDULE)
+    assert pauses == sorted(pauses) == list(RETRY_SCHEDULE)
+    assert timedelta(days=3) < sum(pauses, timedelta()) < timedelta(days=4)
     assert pause_after(MAX_ATTEMPTS, 0.5) is None
     assert pause_after(0, 0.5) == timedelta(), "a round that was asked for in the middle of an attempt has yet to begin"
 
