@@ -21,6 +21,7 @@ LAYERS = (
     ("app.cli",),
     ("app.local", "workers.main"),
     ("app.main", "app.web_worker", "workers.tasks"),
+    ("workers.bulk",),
     ("app.api", "workers.courier", "workers.jobs"),
     ("workers.runtime",),
     (
@@ -30,6 +31,7 @@ LAYERS = (
         "workers.ticks",
         "workers.drain",
         "workers.insist",
+        "workers.slots",
         "workers.webhooks",
         "workers.fetch",
         "workers.vision",

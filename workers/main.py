@@ -9,7 +9,7 @@ import warnings
 from typing import Any
 
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
-from celery.signals import setup_logging, worker_init, worker_ready
+from celery.signals import setup_logging, worker_init, worker_ready, worker_shutting_down
 
 from app import logs
 from app.broker import create_celery
@@ -50,6 +50,11 @@ def _ready(sender: Any, **_: Any) -> None:
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     Drain(current().doorbell, tasks.drain_jobs if _runs_jobs(sender) else tasks.drain_deliveries).start()
     log.info("worker_ready", extra={"worker": current().worker})
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _stop(**_: Any) -> None:
+    current().stopping.set()
 
 
 def _runs_jobs(consumer: Any) -> bool:

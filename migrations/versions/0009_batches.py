@@ -20,7 +20,6 @@ def upgrade() -> None:
             defaults jsonb NOT NULL,
             source jsonb NOT NULL,
             cursor jsonb,
-            scopes jsonb,
             region text,
             status text NOT NULL CONSTRAINT ck_batches_status CHECK (
                 status IN ('UPLOADING', 'EXPANDING', 'IN_PROGRESS', 'SUCCEEDED', 'FAILED', 'CANCELED')),
@@ -67,12 +66,14 @@ def upgrade() -> None:
         CREATE TABLE batch_leases (
             lease int8 NOT NULL GENERATED ALWAYS AS IDENTITY CONSTRAINT pk_batch_leases PRIMARY KEY,
             batch_id uuid NOT NULL CONSTRAINT fk_batch_leases_batch_id REFERENCES batches (batch_id) ON DELETE CASCADE,
-            items int8[],
+            item_numbers int8[],
             worker text NOT NULL,
             started_at timestamptz NOT NULL DEFAULT now(),
             heartbeat_at timestamptz NOT NULL DEFAULT now()
         )""")
-    op.execute("CREATE UNIQUE INDEX uq_batch_leases_batch_id_expansion ON batch_leases (batch_id) WHERE items IS NULL")
+    op.execute(
+        "CREATE UNIQUE INDEX uq_batch_leases_batch_id_expansion ON batch_leases (batch_id) WHERE item_numbers IS NULL"
+    )
     op.execute("CREATE INDEX ix_batch_leases_batch_id ON batch_leases (batch_id)")
     op.execute("""
         ALTER TABLE events

@@ -25,7 +25,6 @@ batches = sa.Table(
     sa.Column("defaults", JSONB, nullable=False),
     sa.Column("source", JSONB, nullable=False),  # where the items come from
     sa.Column("cursor", JSONB(none_as_null=True)),  # how far the source was read
-    sa.Column("scopes", JSONB(none_as_null=True)),  # of the caller's key: items are read after the call has ended
     sa.Column("region", sa.Text),
     sa.Column("status", sa.Text, nullable=False),
     _count("total"),
@@ -107,12 +106,12 @@ batch_leases = sa.Table(
     metadata,
     sa.Column("lease", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     sa.Column("batch_id", sa.Uuid, sa.ForeignKey("batches.batch_id", ondelete="CASCADE"), nullable=False),
-    sa.Column("items", ARRAY(sa.BigInteger)),
+    sa.Column("item_numbers", ARRAY(sa.BigInteger)),
     sa.Column("worker", sa.Text, nullable=False),
     moment("started_at", now=True),
     moment("heartbeat_at", now=True),
     sa.Index(
-        "uq_batch_leases_batch_id_expansion", "batch_id", unique=True, postgresql_where=sa.text("items IS NULL")
+        "uq_batch_leases_batch_id_expansion", "batch_id", unique=True, postgresql_where=sa.text("item_numbers IS NULL")
     ),
     sa.Index("ix_batch_leases_batch_id", "batch_id"),
 )
