@@ -47,11 +47,13 @@ def read(caller: Caller, shared: Context, body: bytes) -> Submitted:
     return replace(submitted, new=replace(submitted.new, source=_source(found[0], members[found[0]])))
 
 
-def read_lines(caller: Caller, shared: Context, stream: io.BufferedReader) -> tuple[Submitted, Iterable[bytes]]:
-    """Read what the items of an upload share, from its first line or from the query; give the lines that are items."""
+def read_lines(
+    caller: Caller, shared: Context, stream: io.BufferedReader
+) -> tuple[Submitted, Iterator[tuple[int, bytes]]]:
+    """Read what the items of an upload share, from its first line or from the query; give the numbered lines of the items."""
     first = _line(stream)
     members = _header(first)
-    lines = _lines(stream)
+    lines: Iterator[tuple[int, bytes]] = enumerate(_lines(stream), start=2)
     if members is None:
         members = {name: request.args[name] for name in ("Operation", "ClientRequestToken") if name in request.args}
         if "Defaults" in request.args:
@@ -148,7 +150,6 @@ def _lines(stream: io.BufferedReader) -> Iterator[bytes]:
         yield line
 
 
-def _after(first: bytes, lines: Iterable[bytes]) -> Iterator[bytes]:
-    if first:
-        yield first
+def _after(first: bytes, lines: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    yield 1, first
     yield from lines

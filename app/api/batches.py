@@ -1,5 +1,6 @@
 """/v1/batches: one operation over many items. Submit, look, pause, resume, cancel, read what has ended, retry what failed."""
 
+import contextlib
 import io
 import json
 import threading
@@ -23,6 +24,9 @@ blueprint = Blueprint("batches", __name__, url_prefix="/v1/batches")
 
 #: Uploads that one process receives at once; each holds a thread as long as its client sends.
 _MAX_UPLOADS = 8
+
+#: So much of a refused upload is read and dropped.
+_MAX_DROPPED_BYTES = 64 * 1024 * 1024
 
 _RETRY_SECONDS = "2"
 
@@ -51,11 +55,23 @@ def _upload(shared: Context) -> tuple[Batch, bool]:
         raise Throttled("As many uploads as can be received at once are under way.")
     try:
         caller, stream = _open(shared)
-        submitted, lines = batch_submissions.read_lines(caller, shared, stream)
-        uploads = Uploads(shared.database, shared.doorbell, shared.batch_outcomes)
-        return uploads.receive(submitted.new, submitted.intake, lines)
+        try:
+            submitted, lines = batch_submissions.read_lines(caller, shared, stream)
+            uploads = Uploads(shared.database, shared.doorbell, shared.batch_outcomes)
+            return uploads.receive(submitted.new, submitted.intake, lines)
+        except ServiceError:
+            _drop(stream)
+            raise
     finally:
         _uploads.release()
+
+
+def _drop(stream: io.BufferedReader) -> None:
+    """Read on for a while: many clients see an answer only after they sent all."""
+    left = _MAX_DROPPED_BYTES
+    with contextlib.suppress(OSError):  # it broke off
+        while left > 0 and (piece := stream.read(65536)):
+            left -= len(piece)
 
 
 def _open(shared: Context) -> tuple[Caller, io.BufferedReader]:

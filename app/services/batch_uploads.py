@@ -6,7 +6,7 @@ nothing. Its idempotency key counts from then on, because only then is known wha
 
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from app.broker import Doorbell
 from app.db import batches as rows
@@ -31,11 +31,11 @@ class Uploads:
         self._doorbell = doorbell
         self._outcomes = outcomes
 
-    def receive(self, new: NewBatch, intake: Intake, lines: Iterable[bytes]) -> tuple[Batch, bool]:
-        """Commit a batch of these lines and ring for it; with a known idempotency key give the first time's and True."""
+    def receive(self, new: NewBatch, intake: Intake, lines: Iterable[tuple[int, bytes]]) -> tuple[Batch, bool]:
+        """Commit a batch of numbered lines and ring for it; with a known idempotency key give the first time's and True."""
         digest = hashlib.sha256(new.fingerprint.encode())
         if self._is_known(new):
-            for line in lines:
+            for _, line in lines:
                 digest.update(line)
             return self._replay(new, digest.digest())
         batch_id = self._begin(new)
@@ -69,9 +69,9 @@ class Uploads:
             raise ServiceUnavailable
         return batch.batch_id
 
-    def _add_all(self, batch_id: str, intake: Intake, lines: Iterable[bytes]) -> None:
+    def _add_all(self, batch_id: str, intake: Intake, lines: Iterable[tuple[int, bytes]]) -> None:
         count, page, added_at = 0, list[NewItem](), time.monotonic()
-        for line_no, line in enumerate(lines, start=1):
+        for line_no, line in lines:
             if not line.strip():
                 continue
             count += 1
@@ -97,10 +97,10 @@ class Uploads:
             return rows.activate(connection, batch_id, idempotency_key=new.idempotency_key, request_hash=request_hash)
 
 
-def _hashed(lines: Iterable[bytes], digest: "hashlib._Hash") -> Iterable[bytes]:
-    for line in lines:
+def _hashed(lines: Iterable[tuple[int, bytes]], digest: "hashlib._Hash") -> Iterator[tuple[int, bytes]]:
+    for line_no, line in lines:
         digest.update(line)
-        yield line
+        yield line_no, line
 
 
 def _read(intake: Intake, item_no: int, line: bytes, line_no: int) -> NewItem:
