@@ -15,7 +15,7 @@ FAILING = "webhook.failing"  #: an endpoint is half way to being disabled
 DISABLED = "webhook.disabled"  #: an endpoint was disabled because it failed for too long
 
 #: Every type there is.
-TYPES = (COMPLETED, *sorted(event_type(status) for status in TERMINAL), DISABLED, FAILING, TEST)
+TYPES = (*sorted(event_type(status) for status in TERMINAL), COMPLETED, DISABLED, FAILING, TEST)
 
 
 def message(type_: str, timestamp: str | None, data: dict[str, Any]) -> bytes:

@@ -84,7 +84,7 @@ def test_a_heartbeat_tells_the_worker_that_its_job_is_canceled(desk: Desk) -> No
         heart.check(claim)
         cancel(desk, job.job_id)
         assert desk.renew(claim) == {(claim.job_id, claim.lease)}
-        heart._canceled = desk.renew(claim)
+        heart._stopped = desk.renew(claim)
         with pytest.raises(CancelRequested):
             heart.check(claim)
 
