@@ -24,6 +24,7 @@ LAYERS = (
     ("workers.bulk",),
     ("app.api", "workers.courier", "workers.jobs"),
     ("workers.runtime",),
+    ("workers.store",),
     (
         "workers.heartbeat",
         "workers.bells",
@@ -84,7 +85,7 @@ OWNERS = {
     "onnx": ("workers.vision",),
     "numpy": ("workers.vision", "app.db.vectors", "app.domain.embeddings"),
     "boto3": ("workers.fetch", "app.cli.demo"),
-    "botocore": ("app.service_model", "app.sigv4", "workers.fetch", "app.cli.demo"),
+    "botocore": ("app.service_model", "app.sigv4", "workers.fetch", "workers.store", "app.cli.demo"),
     "cryptography": ("app.encryption",),
     "standardwebhooks": ("app.cli.receiver",),
 }

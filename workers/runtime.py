@@ -23,10 +23,11 @@ from app.services import batches, jobs
 from app.services.batch_expansion import Expansion, Listing
 from app.services.batch_outcomes import BatchOutcomes
 from app.services.outcomes import Outcomes
-from workers.fetch import Fetcher, make_s3_client
+from workers.fetch import Fetcher, S3Client, make_s3_client
 from workers.heartbeat import Heartbeat
 from workers.outbound import Dialer
 from workers.slots import Slots
+from workers.store import Store
 from workers.vision.engine import FaceEngine
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,17 @@ class Runtime:
     @cached_property
     def fetcher(self) -> Fetcher:
         """Reads images, wherever they are."""
-        return Fetcher(self.dialer, make_s3_client(self.settings))
+        return Fetcher(self.dialer, self.s3_client)
+
+    @cached_property
+    def s3_client(self) -> S3Client:
+        """The client for pictures and manifests in S3."""
+        return make_s3_client(self.settings)
+
+    @cached_property
+    def store(self) -> Store:
+        """Lists keys and reads manifests in S3."""
+        return Store(self.s3_client)
 
     @cached_property
     def cipher(self) -> Cipher:

@@ -133,6 +133,11 @@ class Chunk:
         return self.batch_id, self.lease
 
 
+def image_member(operation: str) -> str:
+    """Name the member of an operation's input that differs from item to item."""
+    return "TargetImage" if operation == "CompareFaces" else "Image"
+
+
 def legal_external_id(key: str) -> str:
     """Make an ExternalImageId of an object's key: its end, a colon for a slash, an underscore for what is not allowed."""
     return _ILLEGAL_IN_EXTERNAL_ID.sub("_", key.replace("/", ":"))[-_MAX_EXTERNAL_ID:]

@@ -16,6 +16,7 @@ from app.db import batches as rows
 from app.db.session import Database
 from app.domain.batches import MAX_ITEMS, PAGE, Batch, NewItem
 from app.errors import InvalidParameter, ServiceError
+from app.services.batch_intake import refused
 from app.services.batch_outcomes import BatchOutcomes, final
 
 
@@ -67,7 +68,7 @@ class Expansion:
                 return None
             wrong = _insert(connection, batch.batch_id, page.items)
             finals = [final(item.item_no, error=item.error) for item in wrong]
-            batch, closed = self._outcomes.end_items(connection, batch.batch_id, finals, back=0)
+            batch, closed = self._outcomes.end_items(connection, batch.batch_id, finals, stopped=0)
         self._outcomes.announce(closed)
         if batch.total > MAX_ITEMS:
             self._outcomes.fail(batch.batch_id, InvalidParameter(f"A batch has at most {MAX_ITEMS} items."))
@@ -102,14 +103,10 @@ def _insert(connection: Connection, batch_id: str, page: Sequence[NewItem]) -> l
         return []
     written = items.insert(connection, batch_id, page)
     repeated = [
-        NewItem(item.item_no, None, item.input, _told(f"The CustomId {item.custom_id} is used twice."))
+        refused(item.item_no, f"The CustomId {item.custom_id} is used twice.", input_=item.input)
         for item in page
         if item.item_no not in written
     ]
     if repeated:
         items.insert(connection, batch_id, repeated)
     return [*(item for item in page if item.error is not None), *repeated]
-
-
-def _told(message: str) -> dict[str, Any]:
-    return {"Code": "ValidationException", "Message": message, "Retryable": False}

@@ -66,13 +66,12 @@ class Intake:
             raise SerializationError("The line is not valid JSON.") from error
         return self.read(item_no, document)
 
-    def try_line(self, item_no: int, line: bytes) -> NewItem:
+    def try_line(self, item_no: int, line: bytes, line_no: int) -> NewItem:
         """Read an item from a line that nobody can be asked about any more: a wrong one becomes an item that failed."""
         try:
             return self.read_line(item_no, line)
         except ServiceError as error:
-            told = {"Code": error.code, "Message": error.message, "Retryable": False}
-            return NewItem(item_no, None, {}, told)
+            return refused(item_no, f"Line {line_no}: {error.message}", error.code)
 
     def _check_images(self, checked: dict[str, Any]) -> None:
         for member in IMAGE_MEMBERS:
@@ -87,6 +86,13 @@ class Intake:
                     parse_target(url, self.dial_allow)
             except Refused as error:
                 raise InvalidImageUrl(str(error)) from error
+
+
+def refused(
+    item_no: int, message: str, code: str = ValidationError.code, input_: dict[str, Any] | None = None
+) -> NewItem:
+    """Make an item that never runs, because what was written of it is wrong."""
+    return NewItem(item_no, None, input_ or {}, {"Code": code, "Message": message, "Retryable": False})
 
 
 def _custom_id(value: object) -> str | None:

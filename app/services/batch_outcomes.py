@@ -64,7 +64,7 @@ class BatchOutcomes:
             items.give_back(connection, chunk.batch_id, [item.item_no for item in given_back])
             if last:
                 leases.release(connection, chunk.lease)
-            batch, closed = self.end_items(connection, chunk.batch_id, finals, back=len(again) + len(given_back))
+            batch, closed = self.end_items(connection, chunk.batch_id, finals, stopped=len(ended) + len(given_back))
         self.announce(closed)
         return batch
 
@@ -85,12 +85,12 @@ class BatchOutcomes:
         return finals, again
 
     def end_items(
-        self, connection: Connection, batch_id: str, finals: list[dict[str, Any]], *, back: int
+        self, connection: Connection, batch_id: str, finals: list[dict[str, Any]], *, stopped: int
     ) -> tuple[Batch, Batch | None]:
-        """Count endings, number them, write them, and note what is queued again; give the batch, twice where it ended."""
+        """Count, number and write endings, and how many items run no more; give the batch, and again where this ended it."""
         succeeded = sum(one["status"] == "SUCCEEDED" for one in finals)
         failed = len(finals) - succeeded
-        batch = rows.count(connection, batch_id, running=-len(finals) - back, succeeded=succeeded, failed=failed)
+        batch = rows.count(connection, batch_id, running=-stopped, succeeded=succeeded, failed=failed)
         first = batch.ended - len(finals) + 1
         if finals:
             numbered = [{**one, "ended_no": first + index} for index, one in enumerate(finals)]
@@ -189,7 +189,7 @@ class BatchOutcomes:
         others = [row.item_no for row in running if row.crashes + 1 < MAX_CRASHES]
         items.requeue(connection, batch_id, others, pause=timedelta(), crashed=True)
         finals = [final(number, error=_told(InternalServerError())) for number in poison]
-        _, closed = self.end_items(connection, batch_id, finals, back=len(others))
+        _, closed = self.end_items(connection, batch_id, finals, stopped=len(running))
         return closed
 
     def announce(self, closed: Batch | None) -> None:

@@ -253,3 +253,63 @@ def test_a_paused_batch_is_shown_as_such_and_resumed(live: LiveStack, bucket: st
     resumed = live.call("POST", paused["Links"]["Resume"]).json
     assert resumed["Status"] == "IN_PROGRESS"
     assert finished(live, answer)["Counts"]["Succeeded"] == 40
+
+
+def test_a_prefix_of_s3_is_listed_and_indexed_under_its_keys(
+    live: LiveStack, bucket: str, collection: str, rekognition: Any, portraits: dict[str, bytes]
+) -> None:
+    body = {
+        "Operation": "IndexFaces",
+        "Defaults": {"CollectionId": collection},
+        "S3Prefix": {"Bucket": bucket, "Prefix": "people/"},
+    }
+    batch = finished(live, live.call("POST", "/v1/batches", body))
+    results = {line["CustomId"]: line for line in lines(live.call("GET", batch["Links"]["Results"]))}
+    assert {f"people/{name}.jpg" for name in portraits} | {"people/readme.txt"} <= results.keys()
+    face = results["people/obama.jpg"]["Result"]["FaceRecords"][0]["Face"]
+    assert face["ExternalImageId"] == "people:obama.jpg"
+    assert results["people/readme.txt"]["Status"] == "FAILED"
+    count = rekognition.describe_collection(CollectionId=collection)["FaceCount"]
+    finished(live, live.call("POST", "/v1/batches", body))
+    assert rekognition.describe_collection(CollectionId=collection)["FaceCount"] == count
+
+
+def test_a_manifest_in_s3_is_read_and_its_wrong_lines_are_items_that_failed(
+    live: LiveStack, s3_server: S3Server, bucket: str
+) -> None:
+    image = {"Image": {"S3Object": {"Bucket": BUCKET, "Name": "people/obama.jpg"}}}
+    good = [json.dumps({"CustomId": str(number), "Input": image}) for number in range(3)]
+    wrong = ["{", "", json.dumps({"CustomId": "0", "Input": image}), json.dumps({"CustomId": "last"})]
+    s3_server.client().put_object(Bucket=BUCKET, Key="manifest.jsonl", Body="\n".join(good + wrong).encode())
+    body = {"Operation": "DetectFaces", "Manifest": {"S3Object": {"Bucket": BUCKET, "Name": "manifest.jsonl"}}}
+    batch = finished(live, live.call("POST", "/v1/batches", body))
+    assert (batch["Status"], batch["Counts"]["Succeeded"], batch["Counts"]["Failed"]) == ("SUCCEEDED", 3, 3)
+    failures = {line["Item"]: line["Error"]["Message"] for line in lines(live.call("GET", batch["Links"]["Failures"]))}
+    assert failures[4] == "Line 4: The line is not valid JSON."
+    assert failures[5] == "The CustomId 0 is used twice."
+    assert failures[6].startswith("Line 7: 1 validation error")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"Manifest": {"S3Object": {"Bucket": BUCKET, "Name": "none.jsonl"}}},
+        {"S3Prefix": {"Bucket": "no-such-bucket"}},
+    ],
+)
+def test_a_source_that_is_not_there_fails_the_batch_with_a_reason(
+    live: LiveStack, bucket: str, source: dict[str, Any]
+) -> None:
+    batch = finished(live, live.call("POST", "/v1/batches", {"Operation": "DetectFaces", **source}))
+    assert (batch["Status"], batch["Error"]["Code"]) == ("FAILED", "InvalidS3ObjectException")
+    assert "CancelRequestedAt" not in batch
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n"])
+def test_an_empty_manifest_is_a_batch_of_nothing(
+    live: LiveStack, s3_server: S3Server, bucket: str, content: bytes
+) -> None:
+    s3_server.client().put_object(Bucket=BUCKET, Key="empty.jsonl", Body=content)
+    body = {"Operation": "DetectFaces", "Manifest": {"S3Object": {"Bucket": BUCKET, "Name": "empty.jsonl"}}}
+    batch = finished(live, live.call("POST", "/v1/batches", body))
+    assert (batch["Status"], batch["Counts"]["Total"]) == ("SUCCEEDED", 0)
