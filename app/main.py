@@ -7,7 +7,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import PathConverter
 
 from app import logs
-from app.api import batches, jobs, probes, problems, rekognition, webhook_deliveries, webhook_endpoints
+from app.api import batches, docs, jobs, probes, problems, rekognition, webhook_deliveries, webhook_endpoints
 from app.api.context import Context, install
 from app.api.errors import aws_answer, internal, name_request, problem
 from app.broker import Doorbell, create_celery
@@ -21,9 +21,6 @@ from app.services.admission import Admission, Limits
 from app.services.batch_outcomes import BatchOutcomes
 from app.services.outcomes import Outcomes
 from app.services.waiting import Waiting
-
-#: Two images of 5 MB in base64 (CompareFaces) and the JSON around them.
-_MAX_BODY_BYTES = 16 * 1024 * 1024
 
 #: So much of a body that is too large is read and dropped, because many clients see an answer only after they sent all.
 _MAX_DROPPED_BYTES = 64 * 1024 * 1024
@@ -42,7 +39,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     logs.configure(settings.log_level)
     database = Database(settings.database_url)
     app = Flask("rekollect", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = problems.MAX_BODY_BYTES
     app.config["MAX_FORM_PARTS"] = 16
     doorbell = Doorbell(create_celery(settings.redis_url))
     shared = Context(
@@ -60,7 +57,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     install(app.extensions, shared)
     app.url_map.converters["prefix"] = _Prefix
-    for module in (probes, problems, jobs, batches, webhook_endpoints, webhook_deliveries, rekognition):
+    for module in (probes, docs, jobs, batches, webhook_endpoints, webhook_deliveries, rekognition):
         app.register_blueprint(module.blueprint)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)

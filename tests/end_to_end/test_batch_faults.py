@@ -58,9 +58,9 @@ def messages(faulty: FaultyStack, batch_id: str) -> set[str]:
 def assert_whole(faulty: FaultyStack, batch_id: str, count: int) -> None:
     """Assert what holds after any fault: every item ended once, every picture was indexed once, one event."""
     query = faulty.live.query
-    assert query(
-        "SELECT status, total, succeeded, failed, running FROM batches WHERE batch_id = %s", batch_id
-    ) == [("SUCCEEDED", count, count, 0, 0)]
+    assert query("SELECT status, total, succeeded, failed, running FROM batches WHERE batch_id = %s", batch_id) == [
+        ("SUCCEEDED", count, count, 0, 0)
+    ]
     numbers = query("SELECT ended_no FROM batch_items WHERE batch_id = %s ORDER BY ended_no", batch_id)
     assert numbers == [(number,) for number in range(1, count + 1)]
     faces = query("SELECT external_image_id, count(*) FROM faces WHERE external_image_id LIKE 'batch-%%' GROUP BY 1")
@@ -73,7 +73,7 @@ def assert_whole(faulty: FaultyStack, batch_id: str, count: int) -> None:
 
 
 def test_a_batch_is_completed_once_whatever_is_killed(faulty: FaultyStack) -> None:
-    chance = random.Random(5)
+    chance = random.Random(5)  # noqa: S311 - the same victims each time
     batch_id = submit(faulty, ITEMS)
     faulty.until(lambda: ended(faulty, batch_id) > 0, "the batch begins")
     deadline = time.monotonic() + 12

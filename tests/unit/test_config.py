@@ -46,6 +46,8 @@ GOOD: dict[str, tuple[str, Any]] = {
         "127.0.0.0/8 10.0.0.1",
         (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("10.0.0.1/32")),
     ),
+    "URL": ("https://faces.example.com", "https://faces.example.com"),
+    "API_KEY": ("REKO.secret", "REKO.secret"),
     "LOG_LEVEL": ("warning", "WARNING"),
 }
 WRONG = {
@@ -53,6 +55,7 @@ WRONG = {
     "WAIT_SECONDS": ["0", "-1", "1.5", "ten", "²"],
     "WORKER_THREADS": ["none"],
     "DIAL_ALLOW": ["example.com", "127.0.0.1/8"],
+    "URL": ["faces.example.com", "ftp://faces.example.com"],
     "LOG_LEVEL": ["loud"],
 }
 
