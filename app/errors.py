@@ -194,6 +194,11 @@ class JobNotFound(ResourceNotFound):
         super().__init__(f"The job id: {job_id} does not exist")
 
 
+class BatchNotFound(ResourceNotFound):
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(f"The batch id: {batch_id} does not exist")
+
+
 class ScheduleNotFound(ResourceNotFound):
     def __init__(self, schedule_id: str) -> None:
         super().__init__(f"The schedule id: {schedule_id} does not exist")

@@ -33,7 +33,7 @@ class S3Client(Protocol):
         """Open an object."""
 
     def list_objects_v2(self, **request: Any) -> dict[str, Any]:
-        """List a page of objects."""
+        """List some keys."""
 
 
 class Fetcher:

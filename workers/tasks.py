@@ -10,37 +10,43 @@ from celery import shared_task
 from app import broker, service_model
 from app.domain.jobs import LEASE, Claim, Lane
 from app.errors import ServiceError, ServiceUnavailable
-from app.services import jobs, schedules
+from app.services import batches, jobs, schedules
 from app.services.outcomes import Complete
 from workers import courier
 from workers.bells import Bell
+from workers.bulk import slice as bulk_slice
 from workers.heartbeat import CancelRequested
 from workers.insist import insist
-from workers.jobs import compare_faces, detect_faces, index_faces, quick, search_faces, search_users
+from workers.jobs import kinds
 from workers.runtime import Runtime, current
 from workers.schedules import run as ticking
 
 log = logging.getLogger(__name__)
 
-#: What needs a look at pixels; every other operation is answered from Postgres, as on POST /.
-_KINDS = {
-    "CompareFaces": compare_faces.run,
-    "DetectFaces": detect_faces.run,
-    "IndexFaces": index_faces.run,
-    "SearchFacesByImage": search_faces.run,
-    "SearchUsersByImage": search_users.run,
-}
-
 
 @shared_task(name=broker.RUN_NEXT, Request=Bell)  # type: ignore[untyped-decorator]  # Celery ships no types
 def run_next(lane: str) -> bool:
-    """Claim the next job of a lane, run it, and end it; False where there was none.
+    """Claim the next job of a lane, run it, and end it; for bulk work go on for a slice of time. False where there was none.
 
     A bell for bulk work first does what somebody waits for: behind a thousand bulk bells an interactive one is heard late.
     """
-    if lane == Lane.BULK:
-        _run_next(Lane.INTERACTIVE)
-    return _run_next(lane)
+    if lane != Lane.BULK:
+        return _run_urgent()
+    _run_urgent()
+    worked = False
+    with _postgres_may_be_away(broker.RUN_NEXT):
+        worked = bulk_slice.run(current(), run_urgent=_run_urgent, run_job=_run_bulk_job)
+    return worked  # noqa: RET504 - where the block swallowed an error, this is the first value
+
+
+def _run_urgent() -> bool:
+    with current().slots.urgent():
+        return _run_next(Lane.INTERACTIVE)
+
+
+def _run_bulk_job() -> bool:
+    with current().slots.item():
+        return _run_next(Lane.BULK)
 
 
 def _run_next(lane: str) -> bool:
@@ -74,7 +80,7 @@ def _run(claim: Claim, runtime: Runtime) -> str:
     """Run a claimed job. Faults of the caller end it; anything unexpected is logged and tried again a few times."""
     outcomes = runtime.outcomes
     try:
-        complete = _KINDS.get(claim.operation, quick.run)(claim, runtime)
+        complete = kinds.run(claim, runtime)
         shaped = _shaped(claim.operation, complete)
         return _end(lambda: outcomes.succeed(claim, shaped), "succeeded")
     except CancelRequested:
@@ -106,12 +112,13 @@ def deliver_next() -> None:
 
 @shared_task(name=broker.SWEEP, Request=Bell)  # type: ignore[untyped-decorator]
 def sweep() -> None:
-    """Take jobs from dead workers, expire what nobody started, queue what is due, ring again for what waits."""
+    """Take work from dead workers, expire what nobody started, queue what is due, ring again for what waits."""
     runtime = current()
     with _postgres_may_be_away(broker.SWEEP):
-        rescued = runtime.outcomes.rescue()
+        rescued = runtime.outcomes.rescue() + runtime.batch_outcomes.sweep()
         expired = runtime.outcomes.expire()
         jobs.ring_again(runtime.database, runtime.doorbell)
+        batches.ring_again(runtime.database, runtime.doorbell)
         schedules.make_ticks(runtime.database)
         schedules.ring(runtime.database, runtime.doorbell)
         if rescued or expired:
@@ -120,10 +127,10 @@ def sweep() -> None:
 
 @shared_task(name=broker.RUN_TICKS, Request=Bell)  # type: ignore[untyped-decorator]
 def run_ticks() -> bool:
-    """Run a schedule's tick for a slice of time and ring for what is left; False where there was none."""
+    """Run a schedule's tick for a slice of time and ring for what is left; False where there was none, or no thread for it."""
     runtime, found = current(), False
-    with _postgres_may_be_away(broker.RUN_TICKS):
-        found = ticking.run_some(runtime)
+    with runtime.slots.bulk() as taken, _postgres_may_be_away(broker.RUN_TICKS):
+        found = taken and ticking.run_some(runtime)
         if found:
             schedules.ring(runtime.database, runtime.doorbell)
     return found

@@ -5,14 +5,10 @@ next run: until then nobody knows which content that job will see.
 """
 
 import hashlib
-import re
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-
-_ILLEGAL = re.compile(r"[^a-zA-Z0-9_.\-:]")
-_MAX_EXTERNAL_ID = 255
 
 #: S3's own limit; what is longer elsewhere cannot be named in a request of IndexFaces.
 MAX_KEY_BYTES = 1024
@@ -61,11 +57,6 @@ def decide(listed: Listed, seen: Seen | None, collection_id: int) -> Action:
 def is_picture_name(key: str) -> bool:
     """Tell whether an object can be a picture that IndexFaces can be asked for; names that end in a slash are folders."""
     return not key.endswith("/") and 0 < len(key.encode()) <= MAX_KEY_BYTES
-
-
-def external_id(key: str) -> str:
-    """Make an ExternalImageId of a key: its end, a colon for a slash, an underscore for what is not allowed."""
-    return _ILLEGAL.sub("_", key.replace("/", ":"))[-_MAX_EXTERNAL_ID:]
 
 
 def idempotency_key(schedule_id: uuid.UUID, collection_id: int, listed: Listed) -> str:

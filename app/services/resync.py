@@ -15,8 +15,9 @@ from app.db import collections, face_selection, synced_objects
 from app.db import jobs as job_rows
 from app.db.session import Database, Row
 from app.db.ticks import TickClaim
+from app.domain.batches import legal_external_id
 from app.domain.jobs import Priority
-from app.domain.resync import Action, Listed, Seen, decide, external_id, idempotency_key, is_picture_name
+from app.domain.resync import Action, Listed, Seen, decide, idempotency_key, is_picture_name
 from app.errors import CollectionNotFound
 from app.services import face_removal, jobs
 from app.services.jobs import Submission
@@ -101,7 +102,7 @@ def _index(connection: Connection, held: TickClaim, collection: Row, listed: Lis
         input={
             "CollectionId": collection.name,
             "Image": {"S3Object": {"Bucket": held.settings["Bucket"], "Name": listed.key}},
-            "ExternalImageId": external_id(listed.key),
+            "ExternalImageId": legal_external_id(listed.key),
         },
         idempotency_key=idempotency_key(held.schedule_id, collection.collection_id, listed),
         priority=Priority.LOW,

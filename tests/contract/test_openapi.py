@@ -100,7 +100,7 @@ def key(make_key: MakeKey) -> NewKey:
 
 @pytest.fixture
 def known(live: LiveStack, key: NewKey) -> Iterator[dict[str, str]]:
-    """A job that has failed, an endpoint, a delivery to it, and a schedule, by the parameter that names them."""
+    """A job that has failed, a batch, an endpoint, a delivery to it, and a schedule, by the parameter that names them."""
 
     def call(method: str, path: str, body: object = None) -> Any:
         answer = live.call(method, path, body, {"Prefer": "wait=20"}, key=key.api_key)
@@ -108,15 +108,14 @@ def known(live: LiveStack, key: NewKey) -> Iterator[dict[str, str]]:
         return answer.json if answer.body else None
 
     job = call("POST", "/v1/jobs", {"Operation": "DescribeCollection", "Input": {"CollectionId": "none"}})
+    batch = call(
+        "POST", "/v1/batches", {"Operation": "DetectFaces", "Items": [{"Input": {"Image": {"Url": OUT_OF_REACH}}}]}
+    )
     endpoint = call("POST", ENDPOINTS, {"Url": OUT_OF_REACH, "EventTypes": ["webhook.failing"]})["EndpointId"]
     delivery = call("POST", f"{ENDPOINTS}/{endpoint}/test")
     schedule = call("POST", SCHEDULES, {"Name": "known", "Kind": "INTEGRITY", "Cron": "0 3 * * *"})["ScheduleId"]
-    yield {
-        "JobId": job["JobId"],
-        "EndpointId": endpoint,
-        "DeliveryId": delivery["DeliveryId"],
-        "ScheduleId": schedule,
-    }
+    made = {"JobId": job["JobId"], "BatchId": batch["BatchId"], "ScheduleId": schedule}
+    yield {**made, "EndpointId": endpoint, "DeliveryId": delivery["DeliveryId"]}
     for made in call("GET", SCHEDULES)["Schedules"]:
         call("DELETE", f"{SCHEDULES}/{made['ScheduleId']}")
     for made in call("GET", ENDPOINTS)["Endpoints"]:

@@ -19,7 +19,9 @@ from tests.desk import Desk
 from tests.factories import SECRET_KEY, make_collection
 from tests.s3 import S3Server
 from workers import runtime, tasks
+from workers.fetch import make_s3_client
 from workers.schedules import run as ticking
+from workers.store import Store
 
 PEOPLE = {"CollectionId": "people"}
 pytestmark = pytest.mark.models
@@ -225,7 +227,7 @@ def test_a_store_that_is_away_is_asked_again_later(
     away = Settings(
         secret_key=SECRET_KEY, s3_endpoint_url="http://127.0.0.1:9", s3_access_key_id="a", s3_secret_access_key="b"
     )
-    monkeypatch.setattr(worker, "listing", runtime.Listing(runtime.make_s3_client(away)))
+    monkeypatch.setattr(worker, "store", Store(make_s3_client(away)))
     clockwork = bucket.clockwork
     schedules.run_now(clockwork.database, worker.doorbell, clockwork.account.account_id, bucket.schedule)
     assert ticking.run_some(worker)

@@ -3,9 +3,11 @@
 from datetime import timedelta
 
 from app.db.ticks import TickClaim
+from app.errors import ServiceUnavailable
 from app.services import resync
 from app.services.ticks import Progress, Write
 from workers.runtime import Runtime
+from workers.store import StoreUnavailable
 
 #: While the account has enough jobs queued.
 _PAUSE = timedelta(seconds=5)
@@ -20,5 +22,10 @@ def step(held: TickClaim, runtime: Runtime) -> Write:
         waiting = Progress({"Token": cursor.get("Token")}, held.result or {}, pause=_PAUSE)
         return lambda connection: waiting
     place = held.settings
-    page = runtime.listing.page(place["Bucket"], place["Prefix"], token=cursor.get("Token"), size=resync.PAGE)
-    return lambda connection: resync.take_page(connection, held, page.objects, page.next_token)
+    try:
+        objects, next_token = runtime.store.list_objects(
+            place["Bucket"], place["Prefix"], token=cursor.get("Token"), limit=resync.PAGE
+        )
+    except StoreUnavailable as error:
+        raise ServiceUnavailable("S3 does not answer, or not at present.") from error
+    return lambda connection: resync.take_page(connection, held, objects, next_token)
