@@ -156,15 +156,15 @@ class Settings:
     wait_seconds: int = _setting(_positive, "longest time that an image operation on POST / waits for a worker", 50)
     max_waiters: int = _setting(_positive, "requests that may wait for a job at once, per API process", 48)
     max_queued_jobs: int = _setting(
-        _positive, "jobs that one account may have queued; above it submits get 429", 10_000
+        _positive,
+        "jobs that one account may have waiting in a lane (LOW is one of its own); above it submits get 429",
+        10_000,
     )
-    max_running_jobs: int = _setting(
-        _positive, "jobs that one account may have running; above it submits get 429", 1_000
-    )
+    max_running_jobs: int = _setting(_positive, "jobs that one account may have running; more of them wait", 1_000)
     max_upload_megabytes: int = _setting(_positive, "largest upload of a batch's items as JSON Lines", 2_048)
     shed_after_seconds: int = _setting(
         _positive,
-        "when interactive jobs wait this long for a worker, new ones are refused with 503; LOW ones at half of it",
+        "when an account's jobs wait this long for a worker, it is refused new ones with 503; LOW ones at half of it",
         30,
     )
     api_processes: int = _setting(_positive, "web server processes", 1)

@@ -53,7 +53,13 @@ def _run_bulk_job() -> bool:
 def _run_next(lane: str) -> bool:
     runtime, claim = current(), None
     with _postgres_may_be_away(broker.RUN_NEXT):
-        claim = jobs.claim(runtime.database, lane, worker=runtime.worker, run_timeout=runtime.settings.run_timeout)
+        claim = jobs.claim(
+            runtime.database,
+            lane,
+            worker=runtime.worker,
+            run_timeout=runtime.settings.run_timeout,
+            most_running=runtime.settings.max_running_jobs,
+        )
         if claim is not None:
             _run_and_log(claim, runtime)
     return claim is not None

@@ -31,7 +31,9 @@ def look(claim: Claim, member: str, runtime: Runtime) -> SeenImage:
     runtime.heartbeat.check(claim)
     source = None if "Blob" in described else described
     image_id = uuid.uuid5(_IMAGE_NAMESPACE, hashlib.sha256(content).hexdigest())
-    return SeenImage(image_id, runtime.engine.analyze(content), source)
+    faces = runtime.engine.analyze(content)
+    runtime.heartbeat.check(claim)
+    return SeenImage(image_id, faces, source)
 
 
 def _blob(claim: Claim, name: str, runtime: Runtime) -> bytes:
