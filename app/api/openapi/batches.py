@@ -120,7 +120,16 @@ def _submissions() -> dict[str, Schema]:
     return {
         "BatchOfItems": _from("Items", m.list_of(reference("BatchItem"), minItems=1, maxItems=words.MAX_INLINE_ITEMS)),
         "BatchOfManifest": _from("Manifest", m.taken("S3Object", "JSON Lines in S3, an item a line.", S3Object=place)),
-        "BatchOfPrefix": _from("S3Prefix", m.taken("Bucket", keys, Bucket=_KEY, Prefix=m.text(0, 1024))),
+        "BatchOfPrefix": _from(
+            "S3Prefix",
+            m.taken(
+                "Bucket",
+                keys,
+                Bucket=_KEY,
+                Prefix=m.text(0, 1024),
+                ExternalImageIdFrom=m.one_of(words.EXTERNAL_ID_FROM),
+            ),
+        ),
     }
 
 
