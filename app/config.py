@@ -192,7 +192,7 @@ class Settings:
         (),
     )
     url: str = _setting(
-        _http_url, "where the API is, for `rekollect jobs` and `rekollect webhooks`", "http://127.0.0.1:8080"
+        _http_url, "where the API is, for `rekollect jobs`, `webhooks`, `index` and `search`", "http://127.0.0.1:8080"
     )
     api_key: str = _setting(_text, "API key for these commands; unset: that of .rekollect/credentials", "", secret=True)
     log_level: str = _setting(_level, "DEBUG, INFO, WARNING or ERROR", "INFO")

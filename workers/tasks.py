@@ -122,10 +122,11 @@ def sweep() -> None:
     """Take work from dead workers, expire what nobody started, ring again for what waits."""
     runtime = current()
     with _postgres_may_be_away(broker.SWEEP):
-        rescued = runtime.outcomes.rescue() + runtime.batch_outcomes.sweep()
+        rescued = runtime.outcomes.rescue() + runtime.batch_outcomes.rescue()
         expired = runtime.outcomes.expire()
         jobs.ring_again(runtime.database, runtime.doorbell)
         batches.ring_again(runtime.database, runtime.doorbell)
+        runtime.batch_outcomes.tidy()
         if rescued or expired:
             log.warning("swept", extra={"rescued": rescued, "expired": expired})
 

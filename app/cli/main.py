@@ -23,6 +23,8 @@ COMMANDS = {
     "doctor": ("doctor:configure", "tell what is missing or wrong on this machine"),
     "migrate": ("processes:configure_migrate", "bring the database to the newest schema"),
     "keys": ("keys:configure", "access keys: create, list, disable, enable, revoke"),
+    "index": ("index:configure", "put many pictures into a collection"),
+    "search": ("search:configure", "search a collection with many pictures"),
     "jobs": ("jobs:configure", "jobs: submit, list, show, cancel, retry"),
     "webhooks": ("webhooks:configure", "webhooks: endpoints, deliveries, the account's secret"),
     "models": ("files:configure_models", "face models: list, pull, verify"),

@@ -123,6 +123,11 @@ def _json(_: SerializationContext, value: object) -> bytes:
     return json.dumps(value).encode()
 
 
+@schemathesis.serializer("application/x-ndjson")
+def _lines(_: SerializationContext, value: object) -> bytes:
+    return str(value).encode(errors="replace")
+
+
 def within_reach(value: Any) -> Any:
     """Point every URL at a closed port of ours: nobody else is to be dialled."""
     if isinstance(value, dict):

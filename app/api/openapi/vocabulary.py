@@ -21,6 +21,7 @@ MAX_URL = MAX_URL_LENGTH
 BATCH_OPERATIONS = sorted(operations.IMAGE)
 BATCH_STATUSES = [*(status.value for status in batches.BatchStatus), batches.PAUSED]
 MAX_INLINE_ITEMS = batches.MAX_INLINE_ITEMS
+EXTERNAL_ID_FROM = list(batches.EXTERNAL_ID_FROM)
 
 LONGEST_WAIT_SECONDS = routes.LONGEST_WAIT_SECONDS
 DEFAULT_PAGE, LARGEST_PAGE = documents.DEFAULT_PAGE, documents.MAX_PAGE
