@@ -161,6 +161,7 @@ class Settings:
     max_running_jobs: int = _setting(
         _positive, "jobs that one account may have running; above it submits get 429", 1_000
     )
+    max_upload_megabytes: int = _setting(_positive, "largest upload of a batch's items as JSON Lines", 2_048)
     shed_after_seconds: int = _setting(
         _positive,
         "when interactive jobs wait this long for a worker, new ones are refused with 503; LOW ones at half of it",

@@ -4,6 +4,7 @@ Everything is scoped by account.
 """
 
 from app.db.schema.accounts import access_keys, accounts, request_tokens
+from app.db.schema.batches import batch_items, batch_leases, batches
 from app.db.schema.collections import (
     SHARED_BUCKETS,
     collections,
@@ -28,6 +29,9 @@ __all__ = [
     "SHARED_BUCKETS",
     "access_keys",
     "accounts",
+    "batch_items",
+    "batch_leases",
+    "batches",
     "blobs",
     "collections",
     "deliveries",
