@@ -14,13 +14,12 @@ from celery import Celery
 from app.broker import Doorbell
 from app.config import Settings
 from app.db.session import Database
-from app.domain.face_models import NEWEST
 from app.encryption import Cipher
 from app.services.outcomes import Outcomes
 from workers.fetch import Fetcher, make_s3_client
 from workers.heartbeat import Heartbeat
 from workers.outbound import Dialer
-from workers.vision.engine import FaceEngine
+from workers.vision.engines import Engines
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +58,13 @@ class Runtime:
         return Heartbeat(self.database, run_timeout=self.settings.run_timeout)
 
     @cached_property
-    def engine(self) -> FaceEngine:
-        """The models of the newest face model version."""
-        return FaceEngine.load(self.settings, NEWEST)
+    def engines(self) -> Engines:
+        """The models, by face model version."""
+        return Engines(self.settings)
 
     def load_models(self) -> None:
-        """Open the models now rather than with the first job."""
-        _ = self.engine
+        """Open the built-in models now rather than with the first job."""
+        _ = self.engines
 
     @cached_property
     def dialer(self) -> Dialer:
