@@ -7,7 +7,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import PathConverter
 
 from app import logs
-from app.api import jobs, probes, problems, rekognition, webhook_deliveries, webhook_endpoints
+from app.api import jobs, probes, problems, rekognition, reprocesses, webhook_deliveries, webhook_endpoints
 from app.api.context import Context, install
 from app.api.errors import aws_answer, internal, name_request, problem
 from app.broker import Doorbell, create_celery
@@ -58,7 +58,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     install(app.extensions, shared)
     app.url_map.converters["prefix"] = _Prefix
-    for module in (probes, problems, jobs, webhook_endpoints, webhook_deliveries, rekognition):
+    for module in (probes, problems, jobs, reprocesses, webhook_endpoints, webhook_deliveries, rekognition):
         app.register_blueprint(module.blueprint)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)

@@ -21,6 +21,7 @@ LAYERS = (
     ("app.cli",),
     ("app.local", "workers.main"),
     ("app.main", "app.web_worker", "workers.tasks"),
+    ("workers.reprocess",),
     ("app.api", "workers.courier", "workers.jobs"),
     ("workers.runtime",),
     (

@@ -16,6 +16,7 @@ from app.config import Settings
 from app.db.session import Database
 from app.encryption import Cipher
 from app.services.outcomes import Outcomes
+from app.services.reembedding import Reembedding
 from workers.fetch import Fetcher, make_s3_client
 from workers.heartbeat import Heartbeat
 from workers.outbound import Dialer
@@ -51,6 +52,11 @@ class Runtime:
     def outcomes(self) -> Outcomes:
         """Ends jobs."""
         return Outcomes(self.database, self.doorbell, keep=self.settings.job_retention)
+
+    @cached_property
+    def reembedding(self) -> Reembedding:
+        """Hands out the work of reprocesses and stores it."""
+        return Reembedding(self.database, self.doorbell, rollback_window=self.settings.rollback_window)
 
     @cached_property
     def heartbeat(self) -> Heartbeat:

@@ -13,7 +13,7 @@ from app.domain.jobs import LEASE, Claim, Lane
 from app.errors import ServiceError, ServiceUnavailable
 from app.services import events, jobs, request_tokens
 from app.services.outcomes import Complete
-from workers import courier
+from workers import courier, reprocess
 from workers.bells import Bell
 from workers.heartbeat import CancelRequested
 from workers.insist import insist
@@ -43,6 +43,18 @@ def run_next(lane: str) -> bool:
     if lane == Lane.BULK:
         _run_next(Lane.INTERACTIVE)
     return _run_next(lane)
+
+
+@shared_task(name=broker.REPROCESS_NEXT, Request=Bell)  # type: ignore[untyped-decorator]
+def reprocess_next() -> bool:
+    """Do a piece of a reprocess and ring for the next; False where there was none. What somebody waits for goes first."""
+    _run_next(Lane.INTERACTIVE)
+    runtime, found = current(), False
+    with _postgres_may_be_away(broker.REPROCESS_NEXT):
+        found = reprocess.step(runtime)
+    if found:
+        runtime.doorbell.ring_reprocess()
+    return found
 
 
 def _run_next(lane: str) -> bool:
@@ -117,6 +129,7 @@ def sweep() -> None:
         rescued = runtime.outcomes.rescue()
         expired = runtime.outcomes.expire()
         jobs.ring_again(runtime.database, runtime.doorbell)
+        runtime.reembedding.ring_again()
         if rescued or expired:
             log.warning("swept", extra={"rescued": rescued, "expired": expired})
 
@@ -139,7 +152,7 @@ def purge() -> None:
 def drain_jobs() -> None:
     """Do what the bells of a worker would have asked for, while there are none."""
     sweep()
-    while any(run_next(lane) for lane in (Lane.INTERACTIVE.value, Lane.BULK.value)):
+    while any(run_next(lane) for lane in (Lane.INTERACTIVE.value, Lane.BULK.value)) or reprocess_next():
         pass
 
 

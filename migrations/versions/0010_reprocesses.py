@@ -100,6 +100,7 @@ def _create_reprocesses() -> None:
             last_no int8 NOT NULL,
             lease int8 NOT NULL DEFAULT 1,
             leased_until timestamptz NOT NULL,
+            paused boolean NOT NULL DEFAULT false,
             tries int NOT NULL DEFAULT 0,
             crashes int NOT NULL DEFAULT 0,
             CONSTRAINT pk_reprocess_pages PRIMARY KEY (reprocess_id, after_no)

@@ -44,6 +44,7 @@ reprocess_pages = sa.Table(
     sa.Column("last_no", sa.BigInteger, nullable=False),
     sa.Column("lease", sa.BigInteger, nullable=False, server_default="1"),  # fencing number of the newest claim
     moment("leased_until"),
+    sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),  # put back, not left by a dead worker
     sa.Column("tries", sa.Integer, nullable=False, server_default="0"),  # that ended with a source which may come back
     sa.Column("crashes", sa.Integer, nullable=False, server_default="0"),
 )
