@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 from celery import Celery
 from kombu import pools
@@ -33,6 +34,8 @@ _RING_SECONDS = 1.0
 
 #: After a failed ring the broker is left alone for this long, so that submits do not each wait for a dead Redis.
 _BREAKER_SECONDS = 5.0
+
+_DEFAULT_PORT = 6379
 
 
 class _Connection(Connection):
@@ -93,6 +96,12 @@ def create_celery(redis_url: str) -> Celery:
         timezone="UTC",
     )
     return celery
+
+
+def server(redis_url: str) -> tuple[str, int] | None:
+    """Give host and port of the server that a URL names; None for a socket."""
+    parts = urlsplit(redis_url)
+    return None if parts.scheme == "redis+socket" else (parts.hostname or "localhost", parts.port or _DEFAULT_PORT)
 
 
 class Doorbell:

@@ -100,7 +100,7 @@ class FaultyStack:
 
     def let_deliveries_be_due(self) -> None:
         """Spare the test the minute until a delivery is taken from a silent courier."""
-        self.live.query("UPDATE deliveries SET next_attempt_at = now() WHERE status = 'PENDING'")
+        self.live.query("UPDATE deliveries SET next_attempt_at = now(), leased_until = NULL WHERE status = 'PENDING'")
 
     def outcomes(self, job_id: str) -> list[str]:
         """List how the attempts of a job ended."""

@@ -32,7 +32,8 @@ class ScriptedServer:
         self._script = script
         self._tls = tls
         self._reads = reads
-        self._listener = socket.create_server((host, port))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family)
         self._threads: list[threading.Thread] = []
         self.host = host
         self.port: int = self._listener.getsockname()[1]

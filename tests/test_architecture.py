@@ -29,6 +29,7 @@ LAYERS = (
         "workers.bells",
         "workers.pool",
         "workers.ticks",
+        "workers.dispatcher",
         "workers.drain",
         "workers.insist",
         "workers.webhooks",

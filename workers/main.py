@@ -9,12 +9,12 @@ import warnings
 from typing import Any
 
 from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
-from celery.signals import setup_logging, worker_init, worker_ready
+from celery.signals import setup_logging, worker_init, worker_ready, worker_shutting_down
 
 from app import logs
 from app.broker import create_celery
 from app.config import Settings
-from workers import tasks
+from workers import courier, tasks
 from workers.drain import Drain
 from workers.runtime import current, open_runtime
 
@@ -36,20 +36,27 @@ def _configure_logs(**_: Any) -> None:
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]
-def _load_models(sender: Any, **_: Any) -> None:
+def _prepare(sender: Any, **_: Any) -> None:
     # Before the first bell: a missing or damaged model stops the worker with its message, and no job waits for loading.
     if _runs_jobs(sender):
         began = time.monotonic()
         current().load_models()
         log.info("models_loaded", extra={"milliseconds": round((time.monotonic() - began) * 1000)})
+    else:
+        courier.open_courier(current())
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def _ready(sender: Any, **_: Any) -> None:
     # At every loss of Redis Celery warns of a setting that we did set. It asks for these warnings itself, so not earlier.
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
-    Drain(current().doorbell, tasks.drain_jobs if _runs_jobs(sender) else tasks.drain_deliveries).start()
+    Drain(current().doorbell, tasks.drain_jobs if _runs_jobs(sender) else courier.wake).start()
     log.info("worker_ready", extra={"worker": current().worker})
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _stop_courier(**_: Any) -> None:
+    courier.close_courier()
 
 
 def _runs_jobs(consumer: Any) -> bool:

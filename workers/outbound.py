@@ -13,7 +13,7 @@ import queue
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Literal
@@ -26,14 +26,19 @@ from app.domain.addresses import (
     Target,
     fixed_addresses,
     is_allowed,
+    is_same_host,
     parse_target,
 )
-from workers.wire import MAX_HEADER_BYTES, Deadline, Wire, connect
+from workers.wire import MAX_ADDRESSES, MAX_HEADER_BYTES, Deadline, Spent, Wire, connect
 
 USER_AGENT = f"Rekollect/{version('rekollect')}"
 
 DEADLINE_SECONDS = 15.0
-ANSWER_BYTES = 65_536
+
+#: Of the answer to a POST no more is received than this, headers included; nobody reads it to the end.
+ANSWER_BYTES = MAX_HEADER_BYTES
+
+_PIECE_BYTES = 8_192
 
 Resolver = Callable[..., Sequence[tuple[Any, ...]]]
 Kind = Literal["dns", "connect", "tls", "timeout", "reset", "protocol"]
@@ -50,10 +55,11 @@ _TEXTS: dict[Kind, str] = {
 
 
 class Unreachable(Exception):
-    """No complete answer; `kind` says what failed, the text is a clause for the caller."""
+    """No complete answer; `kind` says what failed, `address` where if so far, the text is a clause for the caller."""
 
-    def __init__(self, kind: Kind, text: str | None = None) -> None:
+    def __init__(self, kind: Kind, text: str | None = None, address: str | None = None) -> None:
         self.kind = kind
+        self.address = address
         super().__init__(text or _TEXTS[kind])
 
 
@@ -70,11 +76,21 @@ class Response:
 
 
 class Dialer:
-    """Reaches public addresses, and those of `allow_networks`. Threads may share one."""
+    """Reaches public addresses, and those of `allow_networks`. Threads may share one.
 
-    def __init__(self, allow_networks: Sequence[IPNetwork], resolver: Resolver = socket.getaddrinfo) -> None:
+    `own_servers` are the host and port of what Rekollect itself runs on: never reached, whatever is allowed.
+    """
+
+    def __init__(
+        self,
+        allow_networks: Sequence[IPNetwork],
+        resolver: Resolver = socket.getaddrinfo,
+        *,
+        own_servers: Collection[tuple[str, int]] = (),
+    ) -> None:
         self._allow = tuple(allow_networks)
         self._resolver = resolver
+        self._own_servers = tuple(own_servers)
         self._tls = ssl.create_default_context()
         self._tls.set_alpn_protocols(["http/1.1"])
 
@@ -83,25 +99,27 @@ class Dialer:
         return self._exchange("GET", url, None, {}, limit_bytes, deadline_seconds)
 
     def post(
-        self,
-        url: str,
-        body: bytes,
-        headers: Mapping[str, str],
-        *,
-        limit_bytes: int = ANSWER_BYTES,
-        deadline_seconds: float = DEADLINE_SECONDS,
+        self, url: str, body: bytes, headers: Mapping[str, str], *, deadline_seconds: float = DEADLINE_SECONDS
     ) -> Response:
-        """Post a body; raise Refused or Unreachable."""
-        return self._exchange("POST", url, body, headers, limit_bytes, deadline_seconds)
+        """Post a body; raise Refused or Unreachable. A long answer is cut off."""
+        return self._exchange("POST", url, body, headers, None, deadline_seconds)
 
     def _exchange(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], limit_bytes: int, seconds: float
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        limit_bytes: int | None,
+        seconds: float,
     ) -> Response:
         deadline = Deadline(seconds)
         target = parse_target(url, self._allow)
-        with _failures_named("connect"):
-            sock, address = connect(self._addresses(target, deadline), target.port, deadline)
-        with contextlib.closing(sock), _failures_named("reset"):
+        with _failures_named("dns"):
+            addresses = self._addresses(target, deadline)
+        with _failures_named("connect", addresses[:MAX_ADDRESSES][-1]):
+            sock, address = connect(addresses, target.port, deadline)
+        with contextlib.closing(sock), _failures_named("reset", address):
             stream = self._secured(sock, target.host, deadline) if target.scheme == "https" else sock
             with contextlib.closing(stream):
                 wire = Wire(stream, deadline)
@@ -113,12 +131,19 @@ class Dialer:
 
     def _addresses(self, target: Target, deadline: Deadline) -> list[IPAddress]:
         """List the addresses of the target, asking once; one denied address among them refuses all."""
-        found = fixed_addresses(target.host, self._allow) or self._resolved(target, deadline)
+        found = fixed_addresses(target.host, self._allow) or self._resolved(target.host, target.port, deadline)
         if not all(is_allowed(address, self._allow) for address in found):
             raise Refused(NO_PUBLIC_ADDRESS)
+        for host, port in self._own_servers:
+            if port == target.port and not self._is_elsewhere(found, host, port, deadline):
+                raise Refused(NO_PUBLIC_ADDRESS)
         return list(dict.fromkeys(found))
 
-    def _resolved(self, target: Target, deadline: Deadline) -> Sequence[IPAddress]:
+    def _is_elsewhere(self, found: Sequence[IPAddress], host: str, port: int, deadline: Deadline) -> bool:
+        own = fixed_addresses(host, ()) or self._resolved(host, port, deadline)
+        return not any(is_same_host(address, other) for address in found for other in own)
+
+    def _resolved(self, host: str, port: int, deadline: Deadline) -> Sequence[IPAddress]:
         """Ask the resolver in a thread of its own, because getaddrinfo knows no deadline.
 
         A thread that is left behind ends with the resolver's own timeout.
@@ -127,7 +152,7 @@ class Dialer:
 
         def ask() -> None:
             try:
-                answers.put(self._resolver(target.host, target.port, type=socket.SOCK_STREAM))
+                answers.put(self._resolver(host, port, type=socket.SOCK_STREAM))
             except (OSError, UnicodeError):
                 answers.put(None)
 
@@ -146,30 +171,50 @@ class Dialer:
 
 
 def _read(
-    connection: http.client.HTTPConnection, wire: Wire, limit_bytes: int, address: str, deadline: Deadline
+    connection: http.client.HTTPConnection,
+    wire: Wire,
+    limit_bytes: int | None,
+    address: str,
+    deadline: Deadline,
 ) -> Response:
     with connection.getresponse() as answer:
-        # Chunks have overhead, and http.client reads a chunk of negative size to the end of the stream: bound both.
-        wire.incoming.budget = 2 * limit_bytes + MAX_HEADER_BYTES
-        body = answer.read(limit_bytes + 1)
-        if len(body) <= limit_bytes and answer.length:
-            raise Unreachable("reset")
+        if limit_bytes is None:
+            body, truncated = _beginning(answer)
+        else:
+            # Chunks have overhead, and http.client reads a chunk of negative size to the end of the stream: bound both.
+            wire.incoming.budget = 2 * limit_bytes + MAX_HEADER_BYTES
+            body = answer.read(limit_bytes + 1)
+            body, truncated = body[:limit_bytes], len(body) > limit_bytes
+        if not truncated and answer.length:
+            raise Unreachable("reset", address=address)
         headers = {name.lower(): value for name, value in answer.getheaders()}
-        return Response(answer.status, headers, body[:limit_bytes], len(body) > limit_bytes, deadline.passed(), address)
+        return Response(answer.status, headers, body, truncated, deadline.passed(), address)
+
+
+def _beginning(answer: http.client.HTTPResponse) -> tuple[bytes, bool]:
+    """Read to the end, or until nothing more may be received; True where it was cut off."""
+    pieces: list[bytes] = []
+    try:
+        while piece := answer.read1(_PIECE_BYTES):
+            pieces.append(piece)
+    except Spent:
+        return b"".join(pieces), True
+    return b"".join(pieces), False
 
 
 @contextlib.contextmanager
-def _failures_named(otherwise: Kind) -> Iterator[None]:
+def _failures_named(otherwise: Kind, address: IPAddress | None = None) -> Iterator[None]:
     """Turn the errors of sockets, TLS and http.client into Unreachable; `otherwise` is for an error of the socket."""
+    where = None if address is None else str(address)
     try:
         yield
     except TimeoutError as error:
-        raise Unreachable("timeout") from error
+        raise Unreachable("timeout", address=where) from error
     except ssl.SSLCertVerificationError as error:
-        raise Unreachable("tls", "the server's TLS certificate is not trusted") from error
+        raise Unreachable("tls", "the server's TLS certificate is not trusted", where) from error
     except ssl.SSLError as error:
-        raise Unreachable("tls") from error
+        raise Unreachable("tls", address=where) from error
     except (OSError, http.client.IncompleteRead) as error:
-        raise Unreachable(otherwise) from error
+        raise Unreachable(otherwise, address=where) from error
     except (http.client.HTTPException, ValueError) as error:
-        raise Unreachable("protocol") from error
+        raise Unreachable("protocol", address=where) from error

@@ -11,9 +11,9 @@ from functools import cached_property
 
 from celery import Celery
 
-from app.broker import Doorbell
+from app.broker import Doorbell, server
 from app.config import Settings
-from app.db.session import Database
+from app.db.session import Database, servers
 from app.encryption import Cipher
 from app.services.outcomes import Outcomes
 from app.services.reembedding import Reembedding
@@ -39,9 +39,11 @@ class Runtime:
 
     @cached_property
     def database(self) -> Database:
-        """Connections to Postgres, enough for every thread, the heartbeat and the sweeper."""
-        threads = max(self.settings.worker_threads, self.settings.courier_threads)
-        return Database(self.settings.database_url, pool_size=threads + 4)
+        """Connections to Postgres, enough for every thread of a worker, the heartbeat and the sweeper.
+
+        A courier has more threads than that, which wait for receivers far longer than they need a connection.
+        """
+        return Database(self.settings.database_url, pool_size=max(self.settings.worker_threads, 8) + 4)
 
     @cached_property
     def doorbell(self) -> Doorbell:
@@ -74,8 +76,10 @@ class Runtime:
 
     @cached_property
     def dialer(self) -> Dialer:
-        """The one way to an address that a caller chose."""
-        return Dialer(self.settings.dial_allow)
+        """The one way to an address that a caller chose, never to our own servers."""
+        own = servers(self.settings.database_url)
+        redis = server(self.settings.redis_url)
+        return Dialer(self.settings.dial_allow, own_servers=own if redis is None else [*own, redis])
 
     @cached_property
     def fetcher(self) -> Fetcher:

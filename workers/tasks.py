@@ -1,7 +1,6 @@
 """Celery entry points. A message is only a bell: each task finds its work in Postgres and claims it there."""
 
 import logging
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -113,12 +112,9 @@ def _end(ending: Callable[[], bool], outcome: str) -> str:
 
 
 @shared_task(name=broker.DELIVER_NEXT, Request=Bell)  # type: ignore[untyped-decorator]
-def deliver_next() -> bool:
-    """Send the webhook that is due the longest; False where there was none."""
-    found = False
-    with _postgres_may_be_away(broker.DELIVER_NEXT):
-        found = courier.deliver_next(current(), chance=random.random())  # noqa: S311 - jitter, not a secret
-    return found  # noqa: RET504 - where the block swallowed an error, this is the first value
+def deliver_next() -> None:
+    """Wake the courier: it sends what is due in threads of its own."""
+    courier.wake()
 
 
 @shared_task(name=broker.SWEEP, Request=Bell)  # type: ignore[untyped-decorator]
@@ -153,10 +149,4 @@ def drain_jobs() -> None:
     """Do what the bells of a worker would have asked for, while there are none."""
     sweep()
     while any(run_next(lane) for lane in (Lane.INTERACTIVE.value, Lane.BULK.value)) or reprocess_next():
-        pass
-
-
-def drain_deliveries() -> None:
-    """Do what the bells of a courier would have asked for, while there are none."""
-    while deliver_next():
         pass

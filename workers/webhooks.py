@@ -1,7 +1,7 @@
 """One attempt to deliver one webhook message (Standard Webhooks 1.0).
 
-An attempt has no memory: it posts the stored bytes and says what came of it. Who calls decides when to try again. The
-id is the event's and the same in every attempt, so that receivers can drop what they have seen.
+An attempt has no memory: it posts the message and says what came of it. Who calls decides when to try again. The id is the
+event's and the same in every attempt, so that receivers can drop what they have seen.
 """
 
 import math
@@ -13,37 +13,50 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from app.domain.addresses import Refused
+from app.domain.receivers import OVERLOADED
 from app.domain.signatures import sign
 from app.domain.webhooks import KEPT_ANSWER_BYTES
-from workers.outbound import Dialer, Response, Unreachable
+from workers.outbound import USER_AGENT, Dialer, Response, Unreachable
 
 GONE = 410
 
-#: A receiver may ask for a longer pause than the schedule's, but not for ever.
+#: No sane receiver asks for a longer pause.
 MAX_RETRY_AFTER_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message to one URL."""
+    """A message to one URL; it is signed with every secret, the newest first, and the receiver needs to know one."""
 
     event_id: str
     url: str
-    secret: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
     body: bytes = field(repr=False)
+    custom_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an attempt; `final` means that the receiver wants no other one, ever."""
+    """What came of an attempt; `kind` says what failed, `gone` that the receiver wants no other one, ever."""
 
     succeeded: bool
-    status: int | None
-    error: str | None
-    milliseconds: int
-    answer: bytes
-    retry_after_seconds: float | None
-    final: bool
+    status: int | None = None
+    kind: str | None = None
+    error: str | None = None
+    milliseconds: int = 0
+    address: str | None = None
+    answer: bytes = b""
+    retry_after_seconds: float | None = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether the receiver wants no message any more."""
+        return self.status == GONE
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether the receiver seems to have more to do than it can."""
+        return self.kind == "timeout" or self.status in OVERLOADED
 
 
 def attempt(dialer: Dialer, delivery: Delivery, now_timestamp: int) -> Outcome:
@@ -51,18 +64,24 @@ def attempt(dialer: Dialer, delivery: Delivery, now_timestamp: int) -> Outcome:
     start = time.monotonic()
     try:
         response = dialer.post(delivery.url, delivery.body, _headers(delivery, now_timestamp))
-    except (Refused, Unreachable) as error:
-        return Outcome(False, None, str(error), _milliseconds_since(start), b"", None, False)
+    except Refused as error:
+        return Outcome(False, kind="refused", error=str(error), milliseconds=_milliseconds_since(start))
+    except Unreachable as error:
+        milliseconds = _milliseconds_since(start)
+        return Outcome(False, kind=error.kind, error=str(error), milliseconds=milliseconds, address=error.address)
     return _outcome(response, _milliseconds_since(start), now_timestamp)
 
 
 def _headers(delivery: Delivery, now_timestamp: int) -> dict[str, str]:
-    return {
+    signatures = [sign(secret, delivery.event_id, now_timestamp, delivery.body) for secret in delivery.secrets]
+    ours = {
+        "user-agent": USER_AGENT,
         "content-type": "application/json",
         "webhook-id": delivery.event_id,
         "webhook-timestamp": str(now_timestamp),
-        "webhook-signature": sign(delivery.secret, delivery.event_id, now_timestamp, delivery.body),
+        "webhook-signature": " ".join(signatures),
     }
+    return {name.lower(): value for name, value in delivery.custom_headers.items()} | ours
 
 
 def _outcome(response: Response, milliseconds: int, now_timestamp: int) -> Outcome:
@@ -70,11 +89,12 @@ def _outcome(response: Response, milliseconds: int, now_timestamp: int) -> Outco
     return Outcome(
         succeeded=succeeded,
         status=response.status,
+        kind=None if succeeded else "status",
         error=None if succeeded else f"the server answered {response.status}",
         milliseconds=milliseconds,
+        address=response.address,
         answer=response.body[:KEPT_ANSWER_BYTES],
         retry_after_seconds=None if succeeded else _retry_after(response.headers, now_timestamp),
-        final=response.status == GONE,
     )
 
 

@@ -20,6 +20,10 @@ MAX_ADDRESSES = 4  # of one name are tried
 MAX_HEADER_BYTES = 65_536
 
 
+class Spent(http.client.HTTPException):
+    """As many bytes came as may be received."""
+
+
 class Deadline:
     """The moment at which an exchange is over, whatever it is waiting for."""
 
@@ -76,9 +80,9 @@ class _Incoming(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         if self.budget <= 0:
-            raise http.client.HTTPException("more bytes than an answer of this size takes")
+            raise Spent
         self._sock.settimeout(self._deadline.left())
-        count = self._sock.recv_into(buffer)
+        count = self._sock.recv_into(buffer, min(len(buffer), self.budget))
         self.budget -= count
         return count
 

@@ -11,18 +11,19 @@ from flask import Blueprint, Response, request
 from app.api import auth, submissions
 from app.api.connection import hung_up
 from app.api.context import Context, context
+from app.api.documents import read_page
 from app.api.errors import problem
 from app.domain.caller import Caller
 from app.domain.jobs import Job, Status, document, priority
 from app.errors import AccessDenied, JobNotFound, ServiceError, ValidationError
 from app.services import jobs, operations
+from app.services.endpoints import Endpoints
 from app.services.jobs import Submission
 from app.services.waiting import TooManyWaiters
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/v1/jobs")
 
 LONGEST_WAIT_SECONDS = 30
-DEFAULT_PAGE, LARGEST_PAGE = 100, 1000
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _COLLECTION_ID = re.compile(r"[a-zA-Z0-9_.\-]{1,255}")
 
@@ -38,6 +39,8 @@ def submit() -> Response:
     shared, caller = _caller(request.get_data())
     submission = submissions.read(caller, shared)
     auth.authorize(caller, submission.operation, submission.input)
+    if submission.webhook_endpoint_id is not None:  # one that is not there would tell nobody, in silence
+        Endpoints(shared.database, shared.cipher).get(caller.account_id, str(submission.webhook_endpoint_id))
     return _submit(shared, submission)
 
 
@@ -58,13 +61,11 @@ def _submit(shared: Context, submission: Submission) -> Response:
 def list_() -> Response:
     """List the account's jobs, newest first, without their results."""
     shared, caller = _caller(b"")
-    filters = _filters()
-    size = _page_size(request.args.get("MaxResults", str(DEFAULT_PAGE)))
-    page, token = jobs.list_page(
-        shared.database, caller.account_id, token=request.args.get("NextToken"), size=size, filters=filters
-    )
-    shown = [document(job, with_result=False) for job in page if _may_see(caller, job)]
-    return _json({"Jobs": shown} | ({"NextToken": token} if token else {}))
+    page = read_page("Jobs", "Status", "Operation", "CollectionId")
+    found = jobs.list_page(shared.database, caller.account_id, before=page.before, limit=page.limit, filters=_filters())
+    visible = {job.job_id for job in found if _may_see(caller, job)}
+    listed = page.show([document(job, with_result=False) for job in found], "JobId")
+    return _json({**listed, "Jobs": [job for job in listed["Jobs"] if job["JobId"] in visible]})
 
 
 def _may_see(caller: Caller, job: Job) -> bool:
@@ -76,10 +77,6 @@ def _may_see(caller: Caller, job: Job) -> bool:
 
 
 def _filters() -> dict[str, str]:
-    known = {"Status", "Operation", "CollectionId", "MaxResults", "NextToken"}
-    unknown = sorted(set(request.args) - known)
-    if unknown:
-        raise ValidationError(f"Unknown parameter {unknown[0]}; known are {', '.join(sorted(known))}.")
     status, operation = request.args.get("Status"), request.args.get("Operation")
     collection = request.args.get("CollectionId")
     if status is not None and status not in list(Status):
@@ -167,9 +164,3 @@ def _wait_seconds(value: str, what: str) -> int:
     if not _NUMBER.fullmatch(value):
         raise ValidationError(f"{what} must be a whole number of seconds.")
     return min(int(value), LONGEST_WAIT_SECONDS)
-
-
-def _page_size(value: str) -> int:
-    if not _NUMBER.fullmatch(value) or not 1 <= int(value) <= LARGEST_PAGE:
-        raise ValidationError(f"MaxResults must be a number from 1 to {LARGEST_PAGE}.")
-    return int(value)

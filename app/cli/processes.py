@@ -14,6 +14,9 @@ from app.db import migrate as schema
 from app.domain.jobs import Lane
 from app.services.access_keys import ensure_first_key
 
+#: Threads of a courier that hear bells and sweep; it sends in threads of its own.
+_BELL_THREADS = 2
+
 _CELERY = [sys.executable, "-m", "celery", "--quiet", "-A", "workers.main"]
 
 
@@ -75,8 +78,8 @@ def worker(arguments: argparse.Namespace) -> NoReturn:
 
 def courier(arguments: argparse.Namespace) -> NoReturn:
     """Send webhooks."""
-    settings = Settings.from_environment()
-    _celery_worker("courier", f"{Lane.WEBHOOKS},{Lane.MAINTENANCE}", settings.courier_threads)
+    Settings.from_environment()  # a wrong setting is told here, in a line
+    _celery_worker("courier", f"{Lane.WEBHOOKS},{Lane.MAINTENANCE}", _BELL_THREADS)
 
 
 def beat(arguments: argparse.Namespace) -> NoReturn:

@@ -1,53 +1,110 @@
 """Queries on webhook events, deliveries and attempts.
 
-A courier takes a delivery by moving its next attempt past its own lease, so a courier that dies leaves it to be taken again:
-at least once, with the same event id and the same bytes.
+A courier takes a delivery with a lease and a row for the attempt, in one statement; one that dies leaves it to be taken again:
+at least once, with the same event id and the same bytes. Which delivery is next is told in `app.db.due_deliveries`.
 """
 
 from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.engine import Connection
 
-from app.db.schema import accounts, deliveries, delivery_attempts, events
+from app.db.due_deliveries import next_due, same_receiver, takeable
+from app.db.schema import accounts, deliveries, delivery_attempts, events, receivers, webhook_endpoints, webhook_secrets
 from app.db.session import Row
+from app.domain.receivers import FAILURES_TO_OPEN
 
 _now = sa.func.now()
+_lease = sa.bindparam("lease", type_=sa.Interval)
 
 
-def claim(connection: Connection, *, lease: timedelta) -> Row | None:
-    """Take the delivery that is due the longest, with its body, its account's secret and the time in epoch seconds."""
-    due = (
-        sa.select(deliveries.c.delivery_id)
-        .where(deliveries.c.status == "PENDING", deliveries.c.next_attempt_at <= _now)
-        .order_by(deliveries.c.next_attempt_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
+def claim(connection: Connection, *, lease: timedelta, limit: int = 1) -> list[Row]:
+    """Take due deliveries of different receivers, with all that an attempt needs: body, secrets, time in epoch seconds.
+
+    There may be more of the same receivers. Endpoints have `secrets` of their own, the newest first.
+    """
+    return list(connection.execute(_CLAIM, {"lease": lease, "most": limit}))
+
+
+def _claim_and_open_attempt() -> sa.Select[*tuple[Any, ...]]:
+    due = next_due()
+    probe = _probe(due)
     taken = (
         sa.update(deliveries)
-        .where(deliveries.c.delivery_id == due)
-        .values(attempts=deliveries.c.attempts + 1, next_attempt_at=_now + lease)
-        .returning(deliveries.c.delivery_id, deliveries.c.event_id, deliveries.c.url, deliveries.c.attempts)
+        .where(
+            deliveries.c.delivery_id == due.c.delivery_id,
+            sa.or_(~due.c.probing, sa.exists(sa.select(probe).where(same_receiver(probe, due)))),
+        )
+        .values(
+            attempts=deliveries.c.attempts + 1,
+            trigger="SCHEDULE",  # whatever asked for this attempt, the next one is the schedule's
+            next_attempt_at=_now + _lease,
+            leased_until=_now + _lease,
+        )
+        .returning(deliveries, due.c.trigger.label("asked_by"), due.c.probing)
         .cte("taken")
     )
-    statement = (
+    opened = sa.insert(delivery_attempts).from_select(
+        ["delivery_id", "attempt", "trigger"], sa.select(taken.c.delivery_id, taken.c.attempts, taken.c.asked_by)
+    )
+    return _with_message(taken).add_cte(opened.cte("opened"))
+
+
+def _probe(due: sa.CTE) -> sa.CTE:
+    """Shut a half open circuit behind its probe for as long as the lease: of two couriers only one changes the row."""
+    return (
+        sa.update(receivers)
+        .where(
+            due.c.probing,
+            same_receiver(receivers, due),
+            receivers.c.failures >= FAILURES_TO_OPEN,
+            sa.func.coalesce(receivers.c.open_until, _now) <= _now,
+        )
+        .values(open_until=_now + _lease)
+        .returning(receivers.c.account_id, receivers.c.receiver)
+        .cte("probe")
+    )
+
+
+def _with_message(taken: sa.CTE) -> sa.Select[*tuple[Any, ...]]:
+    newest_first = aggregate_order_by(webhook_secrets.c.secret, webhook_secrets.c.secret_id.desc())
+    secrets = (
+        sa.select(sa.func.array_agg(newest_first))
+        .where(
+            webhook_secrets.c.endpoint_id == taken.c.endpoint_id,
+            sa.func.coalesce(webhook_secrets.c.expires_at > _now, True),
+        )
+        .scalar_subquery()
+    )
+    return (
         sa.select(
-            taken,
+            taken.c.delivery_id,
+            taken.c.account_id,
+            taken.c.event_id,
+            taken.c.endpoint_id,
+            taken.c.receiver,
+            taken.c.attempts,
+            taken.c.round_start,
+            taken.c.probing,
+            sa.func.coalesce(webhook_endpoints.c.url, taken.c.url).label("url"),
+            webhook_endpoints.c.headers,
+            webhook_endpoints.c.payload,
+            secrets.label("secrets"),
             events.c.body,
             accounts.c.name.label("account"),
             accounts.c.webhook_secret,
             sa.extract("epoch", _now).label("timestamp"),
         )
         .join(events, events.c.event_id == taken.c.event_id)
-        .join(accounts, accounts.c.account_id == events.c.account_id)
+        .join(accounts, accounts.c.account_id == taken.c.account_id)
+        .outerjoin(webhook_endpoints, webhook_endpoints.c.endpoint_id == taken.c.endpoint_id)
     )
-    row = connection.execute(statement).one_or_none()
-    if row is not None:
-        connection.execute(sa.insert(delivery_attempts).values(delivery_id=row.delivery_id, attempt=row.attempts))
-    return row
+
+
+#: Built once: between a doorbell and its attempt every millisecond counts.
+_CLAIM = _claim_and_open_attempt()
 
 
 def record(
@@ -58,35 +115,32 @@ def record(
     *,
     status: str,
     pause: timedelta | None,
-) -> None:
-    """Write down one attempt and where the delivery stands after it; a newer attempt is never overwritten."""
-    connection.execute(
+) -> bool:
+    """Write down one attempt and where the delivery stands after it.
+
+    A newer attempt is never overwritten; False where there is one, or where the delivery has gone.
+    """
+    noted = (
         sa.update(delivery_attempts)
         .where(delivery_attempts.c.delivery_id == delivery_id, delivery_attempts.c.attempt == attempt)
         .values(**answer)
+        .returning(delivery_attempts.c.attempt)
+        .cte("noted")
     )
-    values: dict[str, Any] = {"status": status}
-    if pause is None:
-        values["finished_at"] = _now
-    else:
-        values["next_attempt_at"] = _now + pause
-    connection.execute(
+    standing = {"finished_at": _now} if pause is None else {"next_attempt_at": _now + pause}
+    statement = (
         sa.update(deliveries)
         .where(
             deliveries.c.delivery_id == delivery_id,
             deliveries.c.attempts == attempt,
             deliveries.c.status == "PENDING",
         )
-        .values(**values)
+        .values(status=status, leased_until=None, **standing)
+        .add_cte(noted)
     )
+    return connection.execute(statement).rowcount == 1
 
 
 def count_due(connection: Connection, *, limit: int) -> int:
-    """Count deliveries whose time has come, up to a limit."""
-    due = (
-        sa.select(deliveries.c.delivery_id)
-        .where(deliveries.c.status == "PENDING", deliveries.c.next_attempt_at <= _now)
-        .limit(limit)
-        .subquery()
-    )
-    return connection.execute(sa.select(sa.func.count()).select_from(due)).scalar_one()
+    """Count the deliveries that couriers could take now, up to a limit."""
+    return connection.execute(sa.select(sa.func.count()).select_from(takeable(limit).subquery())).scalar_one()

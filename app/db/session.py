@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.engine import Connection, Engine
 
 from app.errors import ServiceUnavailable
@@ -31,10 +32,25 @@ _SESSION_OPTIONS = " ".join(
     )
 )
 
+_DEFAULT_PORT = 5432
+
 
 def sqlalchemy_url(database_url: str) -> str:
     """Name our driver in a plain postgresql:// URL."""
     return database_url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def servers(database_url: str) -> list[tuple[str, int]]:
+    """List host and port of the servers that a URL names; none for a socket."""
+    named = conninfo_to_dict(database_url)
+    hosts = str(named.get("host") or "localhost").split(",")
+    ports = str(named.get("port") or _DEFAULT_PORT).split(",")
+    ports = ports * len(hosts) if len(ports) == 1 else ports
+    return [
+        (host, int(port or _DEFAULT_PORT))
+        for host, port in zip(hosts, ports, strict=True)
+        if not host.startswith(("/", "@"))
+    ]
 
 
 class Database:

@@ -59,6 +59,9 @@ DENIED: tuple[IPNetwork, ...] = tuple(
 
 _LOOPBACK: tuple[IPAddress, ...] = (ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1"))
 
+#: Linux takes the unspecified address for itself, and so do some servers with its whole network.
+_THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
+
 # ASCII matters: without it, IGNORECASE takes the long s (U+017F) for an s.
 _URL = re.compile(r"(https?)://([^/?#]*)(/[^?#]*)?(\?[^#]*)?", re.ASCII | re.IGNORECASE)
 _AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([1-9][0-9]{0,4}))?", re.ASCII)
@@ -119,6 +122,16 @@ def fixed_addresses(host: str, allow: Sequence[IPNetwork]) -> tuple[IPAddress, .
         return (ipaddress.ip_address(host),)
     except ValueError:
         return ()
+
+
+def is_same_host(one: IPAddress, other: IPAddress) -> bool:
+    """Tell whether two addresses lead to one machine: they are equal, or both mean this one."""
+    one, other = (getattr(address, "ipv4_mapped", None) or address for address in (one, other))
+    return one == other or (_is_this_machine(one) and _is_this_machine(other))
+
+
+def _is_this_machine(address: IPAddress) -> bool:
+    return address.is_loopback or address.is_unspecified or address in _THIS_NETWORK
 
 
 def parse_target(url: str, allow: Sequence[IPNetwork]) -> Target:

@@ -173,7 +173,7 @@ def priority(job: Job) -> Priority:
 
 
 def _links(job: Job) -> dict[str, str]:
-    links = {"Self": f"/v1/jobs/{job.job_id}"}
+    links = {"Self": f"/v1/jobs/{job.job_id}", "Deliveries": f"/v1/webhooks/deliveries?JobId={job.job_id}"}
     if not job.done:
         links["Cancel"] = f"{links['Self']}/cancel"
     if job.status in RETRIABLE:

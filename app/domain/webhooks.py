@@ -1,5 +1,6 @@
 """Webhook deliveries: the retry schedule and the limits of a message (Standard Webhooks 1.0)."""
 
+import json
 import re
 from datetime import timedelta
 
@@ -23,6 +24,9 @@ JITTER = 0.2
 #: Above this size a message carries a reference to the job instead of its result.
 MAX_BODY_BYTES = 20_000
 
+#: A receiver may ask for a longer pause than the schedule's: up to twice the next one, and never longer than this.
+LONGEST_PAUSE = timedelta(hours=24)
+
 #: A courier that took a delivery and died leaves it; after this long another may take it.
 LEASE = timedelta(seconds=60)
 
@@ -30,11 +34,28 @@ LEASE = timedelta(seconds=60)
 KEPT_ANSWER_BYTES = 4096
 
 
-def pause_before(attempt: int, chance: float) -> timedelta | None:
-    """Give the pause before an attempt (2, 3, …), or None when the schedule is used up; `chance` is in 0..1."""
-    if attempt > MAX_ATTEMPTS:
+def pause_after(made: int, chance: float, asked: timedelta | None = None) -> timedelta | None:
+    """Give the pause after so many attempts of a round, or None where the schedule is used up.
+
+    `chance` in 0..1 spreads the pauses; `asked` is what the receiver asked for.
+    """
+    if made >= MAX_ATTEMPTS:
         return None
-    return RETRY_SCHEDULE[attempt - 2] * (1 - JITTER + 2 * JITTER * chance)
+    if made < 1:
+        return timedelta()  # asked for again while an attempt was under way: the new round has yet to begin
+    step = RETRY_SCHEDULE[made - 1]
+    pause = step * (1 - JITTER + 2 * JITTER * chance)
+    return pause if asked is None else max(pause, min(asked, 2 * step, LONGEST_PAUSE))
+
+
+def without_result(body: bytes) -> bytes:
+    """Give the stored message by reference, with the same bytes every time: the receiver fetches the result itself."""
+    message = json.loads(body)
+    data = message.get("data")
+    if not isinstance(data, dict) or "Result" not in data:
+        return body
+    message["data"] = {name: value for name, value in data.items() if name != "Result"}
+    return json.dumps(message, separators=(",", ":")).encode()
 
 
 def origin(url: str) -> str:

@@ -18,7 +18,6 @@ from app.broker import Doorbell
 from app.db import claims, deliveries, sweeps
 from app.db import jobs as rows
 from app.db.session import Database
-from app.domain import pagination
 from app.domain.images import IMAGE_MEMBERS
 from app.domain.jobs import RETRIABLE, RING_AGAIN, START_DEADLINE, Claim, Job, Lane, Priority, Status, priority
 from app.errors import Conflict, IdempotentParameterMismatch, JobGone, JobNotFound, ServiceError, ServiceUnavailable
@@ -148,14 +147,11 @@ def get(database: Database, account_id: int, job_id: str, *, keep: timedelta | N
 
 
 def list_page(
-    database: Database, account_id: int, *, token: str | None, size: int, filters: dict[str, str]
-) -> tuple[list[Job], str | None]:
-    """List jobs of an account, newest first, with the token of the next page where there is one."""
-    before = None if token is None else pagination.read_uuid(token, "jobs")
+    database: Database, account_id: int, *, before: uuid.UUID | None, limit: int, filters: dict[str, str]
+) -> list[Job]:
+    """List jobs of an account, newest first."""
     with database.statement() as connection:
-        found = rows.list_page(connection, account_id, before=before, limit=size + 1, filters=filters)
-    page = found[:size]
-    return page, pagination.token("jobs", page[-1].job_id) if len(found) > size else None
+        return rows.list_page(connection, account_id, before=before, limit=limit, filters=filters)
 
 
 def position(database: Database, job: Job) -> int | None:

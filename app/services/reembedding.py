@@ -1,7 +1,7 @@
 """The workers' part of a reprocess: take a page of faces, store what came of it, then make users' vectors, switch, clean up.
 
-Each step is one transaction and begins with what the last one left, so a worker may die anywhere. What a worker stores is fenced
-by the lease of its page, and by the collection's row lock it meets only faces that are still there.
+Each step is one transaction and begins with what the last one left, so a worker may die anywhere. What a worker stores is
+fenced by the lease of its page, and by the collection's row lock it meets only faces that are still there.
 """
 
 from dataclasses import dataclass, field

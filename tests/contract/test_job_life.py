@@ -8,13 +8,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from standardwebhooks.webhooks import Webhook
 
 from app.domain.scopes import Scope
 from app.services.access_keys import NewKey
 from tests.contract.conftest import MakeKey
+from tests.contract.test_webhooks import Receiver
 from tests.contract.wire import problem
 from tests.live import Answer, LiveStack, free_port
-from tests.scripted import ScriptedServer, hang
+from tests.scripted import ScriptedServer, answer, hang
 
 
 def job_of(answer: Answer, status: int) -> Any:
@@ -190,3 +192,36 @@ def test_fifty_submits_at_once_with_one_key_make_one_job(live: LiveStack, galler
     other = live.call("POST", "/v1/jobs", {**body, "Priority": "HIGH"}, key)
     problem(other, 422, "IdempotentParameterMismatchException")
     assert live.finished(job_id)["Status"] == "SUCCEEDED"
+
+
+def test_a_job_tells_every_endpoint_that_wants_its_event_unless_it_names_one(
+    live: LiveStack, gallery: str, make_key: MakeKey
+) -> None:
+    key = make_key("told")
+    with Receiver(answer(204)) as wanting, Receiver(answer(204)) as other:
+        wants = _endpoint(live, key, wanting.url, EventTypes=["job.failed"])
+        named = _endpoint(live, key, other.url, EventTypes=["job.expired"])
+        body = {"Operation": "DescribeCollection", "Input": {"CollectionId": "not-there"}}
+        everybody = live.call("POST", "/v1/jobs", body, key=key.api_key).json["JobId"]
+        ((headers, message),) = wanting.messages(1)
+        assert Webhook(wants["Secret"]).verify(message, headers)["data"]["JobId"] == everybody
+        body["Webhook"] = {"EndpointId": named["EndpointId"]}
+        one = live.call("POST", "/v1/jobs", body, key=key.api_key).json["JobId"]
+        ((headers, message),) = other.messages(1)
+        assert Webhook(named["Secret"]).verify(message, headers)["data"]["JobId"] == one
+        assert len(wanting.requests) == 1
+
+
+def _endpoint(live: LiveStack, key: NewKey, url: str, **members: Any) -> Any:
+    made = live.call("POST", "/v1/webhooks/endpoints", {"Url": url, **members}, key=key.api_key)
+    return job_of(made, 201)
+
+
+@pytest.mark.parametrize("endpoint", ["00000000-0000-0000-0000-000000000000", "of a stranger"])
+def test_an_endpoint_that_is_not_there_is_refused(
+    live: LiveStack, gallery: str, stranger: NewKey, endpoint: str
+) -> None:
+    if endpoint == "of a stranger":
+        endpoint = _endpoint(live, stranger, "https://example.com/hook")["EndpointId"]
+    refused = live.submit("DescribeCollection", {"CollectionId": gallery}, Webhook={"EndpointId": endpoint})
+    problem(refused, 404, "ResourceNotFoundException")

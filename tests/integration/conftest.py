@@ -17,11 +17,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from app.broker import Doorbell, create_celery
+from app.config import Settings
 from app.db import schema
 from app.db.session import Database
+from app.domain.addresses import parse_networks
 from app.local.valkey import LocalValkey
 from tests.desk import Desk
-from tests.factories import Account, make_account
+from tests.factories import SECRET_KEY, Account, make_account
+from workers.runtime import Runtime
 
 TLS_NAME = "images.example.test"
 
@@ -75,6 +78,17 @@ def clean_jobs(database: Database) -> None:
 def desk(database: Database, celery: Celery, bells: redis.Redis, account: Account, clean_jobs: None) -> Desk:
     """The services around jobs, with no job and no bell yet."""
     return Desk(database, Doorbell(celery), account)
+
+
+@pytest.fixture
+def runtime(desk: Desk, celery: Celery) -> Iterator[Runtime]:
+    """What a courier's process holds open; loopback may be dialled."""
+    settings = Settings(
+        database_url=desk.database.url, secret_key=SECRET_KEY, dial_allow=parse_networks(["127.0.0.0/8"])
+    )
+    runtime = Runtime(settings, celery)
+    yield runtime
+    runtime.database.close()
 
 
 @dataclass(frozen=True)

@@ -131,9 +131,10 @@ def test_a_job_whose_picture_is_gone_cannot_be_retried(desk: Desk) -> None:
         jobs.again(desk.database, desk.get(job.job_id), idempotency_key=None)
 
 
-@pytest.mark.parametrize("deadline", [timedelta(seconds=90), datetime.now(UTC) + timedelta(seconds=90)])
-def test_a_deadline_of_the_callers_own_is_kept(desk: Desk, deadline: timedelta | datetime) -> None:
-    job = desk.submit(start_by=deadline)
+@pytest.mark.parametrize("as_moment", [True, False])
+def test_a_deadline_of_the_callers_own_is_kept(desk: Desk, as_moment: bool) -> None:
+    within = timedelta(seconds=90)
+    job = desk.submit(start_by=datetime.now(UTC) + within if as_moment else within)
     assert abs(job.start_deadline_at - job.created_at - timedelta(seconds=90)) < timedelta(seconds=60)
     desk.elapse(180)
     assert desk.find_work() is None
@@ -169,12 +170,9 @@ def test_jobs_are_listed_newest_first_page_by_page_with_filters(desk: Desk) -> N
     job_ids = [desk.submit(**BY_URL).job_id for _ in range(5)]
     stranger = Desk(desk.database, desk.doorbell, make_account(desk.database))
     stranger.submit()
-    listed, token = [], None
-    while True:
-        page, token = jobs.list_page(desk.database, desk.account.account_id, token=token, size=2, filters={})
-        listed += [job.job_id for job in page]
-        if token is None:
-            break
+    listed: list[str] = []
+    while page := _page(desk, before=uuid.UUID(listed[-1]) if listed else None, limit=2):
+        listed += page
     assert listed == sorted([failed, *job_ids], reverse=True)
     for filters, count in (
         ({"status": "FAILED"}, 1),
@@ -182,8 +180,14 @@ def test_jobs_are_listed_newest_first_page_by_page_with_filters(desk: Desk) -> N
         ({"operation": "DetectFaces"}, 0),
         ({"collection": "others"}, 0),
     ):
-        page, _ = jobs.list_page(desk.database, desk.account.account_id, token=None, size=100, filters=filters)
-        assert len(page) == count, filters
+        assert len(_page(desk, filters=filters)) == count, filters
+
+
+def _page(
+    desk: Desk, *, before: uuid.UUID | None = None, limit: int = 100, filters: dict[str, str] | None = None
+) -> list[str]:
+    listed = jobs.list_page(desk.database, desk.account.account_id, before=before, limit=limit, filters=filters or {})
+    return [job.job_id for job in listed]
 
 
 def test_a_position_counts_those_that_wait_before(desk: Desk) -> None:

@@ -1,5 +1,6 @@
 """The dialer against servers that misbehave: slow, endless, broken."""
 
+import contextlib
 import gzip
 import socket
 import struct
@@ -12,7 +13,8 @@ import pytest
 
 from app.domain.addresses import parse_networks
 from tests.scripted import Script, ScriptedServer, answer, drip, hang, raw
-from workers.outbound import USER_AGENT, Dialer, Unreachable
+from workers import wire
+from workers.outbound import ANSWER_BYTES, USER_AGENT, Dialer, Unreachable
 
 ALLOWED = "127.0.0.2"  # 127.0.0.1 stays denied
 LIMIT = 100_000
@@ -112,6 +114,36 @@ def test_a_gigabyte_is_not_read() -> None:
     assert sent < 1 << 24
 
 
+@pytest.mark.parametrize(
+    "endless",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n" + bytes(10_000_000),
+        b"HTTP/1.1 200 OK\r\n\r\n" + bytes(10_000_000),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 1_000_000,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n" + bytes(10_000_000),
+    ],
+    ids=["length", "close", "chunks", "negative-chunk"],
+)
+def test_of_the_answer_to_a_post_64_kib_are_received_and_no_more(
+    endless: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received = 0
+    real = socket.socket.recv_into
+
+    def counting(sock: socket.socket, *arguments: Any) -> int:
+        nonlocal received
+        count = real(sock, *arguments)
+        received += count
+        return count
+
+    with serve(raw(endless)) as server:
+        monkeypatch.setattr(socket.socket, "recv_into", counting)
+        response = dialer().post(server.url, b"", {})
+        monkeypatch.undo()
+    assert (response.status, response.truncated) == (200, True)
+    assert received == ANSWER_BYTES == 65_536
+
+
 @pytest.mark.parametrize("size", [LIMIT, LIMIT + 1])
 def test_the_limit_is_exact(size: int) -> None:
     with serve(answer(200, bytes(size))) as server:
@@ -167,6 +199,26 @@ def test_a_closed_port_is_a_failure_to_connect() -> None:
     with pytest.raises(Unreachable) as unreachable:
         dialer().get(server.url, limit_bytes=LIMIT)
     assert unreachable.value.kind == "connect"
+
+
+def test_an_address_that_does_not_answer_is_given_up_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "CONNECT_SECONDS", 0.4)
+    with contextlib.ExitStack() as stack:
+        deaf = stack.enter_context(socket.socket())
+        deaf.bind((ALLOWED, 0))
+        deaf.listen(0)
+        for _ in range(2):  # its queue is full: a further connection is not answered
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(deaf.getsockname())
+        port = deaf.getsockname()[1]
+        other = stack.enter_context(ScriptedServer(hang, host="127.0.0.3", port=port, reads=False))
+        names = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in (ALLOWED, "127.0.0.3")]
+        dial = Dialer(parse_networks(["127.0.0.2/31"]), lambda *_, **__: names)
+        with takes(1.0), pytest.raises(Unreachable) as unreachable:
+            dial.get(f"https://two.test:{port}/", limit_bytes=LIMIT, deadline_seconds=1.0)
+        assert other.connections == 1
+    assert (unreachable.value.kind, unreachable.value.address) == ("timeout", "127.0.0.3")
 
 
 def test_redirects_and_proxies_are_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:

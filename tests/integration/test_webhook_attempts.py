@@ -24,7 +24,7 @@ BODY = b'{"type": "job.succeeded", "data": {"Name": "\xc3\xa4"}}'
 
 
 def delivery(url: str, **changes: object) -> Delivery:
-    values = {"event_id": "evt_1", "url": url, "secret": new_secret(), "body": BODY}
+    values = {"event_id": "evt_1", "url": url, "secrets": (new_secret(),), "body": BODY}
     return Delivery(**(values | changes))  # type: ignore[arg-type]
 
 
@@ -36,7 +36,7 @@ def attempt(script: Script) -> Outcome:
 def test_the_receiver_can_verify_what_it_gets() -> None:
     secret = new_secret()
     with ScriptedServer(answer(204)) as server:
-        message = delivery(f"{server.url}/hook?a=b", secret=secret)
+        message = delivery(f"{server.url}/hook?a=b", secrets=(secret,))
         outcome = webhooks.attempt(DIALER, message, int(time.time()))
     assert outcome.succeeded
     body = server.requests[0].partition(b"\r\n\r\n")[2]
@@ -71,7 +71,7 @@ def test_a_retry_has_the_same_id_and_its_own_time() -> None:
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_every_2xx_is_a_success(status: int) -> None:
     outcome = attempt(answer(status, Retry_After="5"))
-    assert outcome == Outcome(True, status, None, outcome.milliseconds, b"", None, False)
+    assert outcome == Outcome(True, status, milliseconds=outcome.milliseconds, address="127.0.0.1")
     assert outcome.milliseconds > 0
 
 
@@ -80,7 +80,9 @@ def test_everything_else_is_a_failure_and_gone_is_the_end(status: int) -> None:
     outcome = attempt(answer(status, b"why", Location="http://127.0.0.1:1/"))
     assert (outcome.succeeded, outcome.status, outcome.answer) == (False, status, b"why")
     assert outcome.error == f"the server answered {status}"
-    assert outcome.final is (status == 410)
+    assert outcome.kind == "status"
+    assert outcome.gone is (status == 410)
+    assert outcome.overloaded is (status in (429, 503))
 
 
 def test_the_first_bytes_of_the_answer_are_kept() -> None:
@@ -120,32 +122,34 @@ def test_no_retry_after_breaks_the_attempt(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "error"),
+    ("script", "kind", "error"),
     [
-        (raw(b""), "the server closed the connection early"),
-        (raw(b"nonsense\r\n"), "the server did not answer in HTTP/1.1"),
-        (hang, "the server did not answer in time"),
+        (raw(b""), "reset", "the server closed the connection early"),
+        (raw(b"nonsense\r\n"), "protocol", "the server did not answer in HTTP/1.1"),
+        (hang, "timeout", "the server did not answer in time"),
     ],
     ids=["closed", "nonsense", "silent"],
 )
-def test_no_answer_is_a_failure_that_is_tried_again(script: Script, error: str) -> None:
+def test_no_answer_is_a_failure_that_is_tried_again(script: Script, kind: str, error: str) -> None:
     class Impatient(Dialer):
         def post(self, url: str, body: bytes, headers: object, **_: object) -> outbound.Response:
             return super().post(url, body, headers, deadline_seconds=0.3)  # type: ignore[arg-type]
 
     with ScriptedServer(script) as server:
         outcome = webhooks.attempt(Impatient(parse_networks(["127.0.0.1"])), delivery(server.url), NOW)
-    assert outcome == Outcome(False, None, error, outcome.milliseconds, b"", None, False)
+    milliseconds = outcome.milliseconds
+    assert outcome == Outcome(False, kind=kind, error=error, milliseconds=milliseconds, address="127.0.0.1")
+    assert outcome.overloaded is (kind == "timeout")
 
 
 def test_a_denied_receiver_is_not_reached() -> None:
     with ScriptedServer(answer(200)) as canary:
         outcome = webhooks.attempt(Dialer(()), delivery(f"https://127.0.0.1:{canary.port}/"), NOW)
-    assert (outcome.succeeded, outcome.status, outcome.final) == (False, None, False)
+    assert (outcome.succeeded, outcome.status, outcome.kind, outcome.address) == (False, None, "refused", None)
     assert outcome.error == "the URL's host has no public address"
     assert canary.connections == 0
 
 
 def test_secrets_and_bodies_are_not_in_the_text_of_a_delivery() -> None:
-    message = delivery("https://example.com/", secret="whsec_hidden", body=b"hidden")
+    message = delivery("https://example.com/", secrets=("whsec_hidden",), body=b"hidden")
     assert "hidden" not in repr(message)

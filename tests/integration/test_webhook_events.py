@@ -54,7 +54,7 @@ def test_a_large_result_is_sent_by_reference(desk: Desk) -> None:
     message = json.loads(body)
     assert len(body) < 1000
     assert message["data"] == {name: value for name, value in shown.items() if name != "Result"}
-    assert message["data"]["Links"] == {"Self": f"/v1/jobs/{shown['JobId']}"}
+    assert message["data"]["Links"]["Self"] == f"/v1/jobs/{shown['JobId']}"
 
 
 @pytest.mark.parametrize("surplus", [0, 1])

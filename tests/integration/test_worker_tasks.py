@@ -17,7 +17,7 @@ from app.services import events
 from tests.desk import Desk
 from tests.factories import SECRET_KEY, make_collection, make_endpoint
 from tests.scripted import ScriptedServer, answer
-from workers import runtime, tasks
+from workers import courier, runtime, tasks
 
 
 @pytest.fixture
@@ -137,7 +137,8 @@ def test_the_log_tells_what_happened_and_no_secret(
             webhook_url=f"{server.url}/hook?token=hidden",
         )
         tasks.run_next("interactive")
-        tasks.deliver_next()
+        (claim,) = courier.take(worker, 1)
+        courier.deliver(claim, worker, chance=0.5)
         run("NoSuchOperation", desk, b"pixels")
     lines = [JsonFormatter().format(record) for record in caplog.records]
     told = {json.loads(line)["event"]: json.loads(line) for line in lines}

@@ -1,14 +1,11 @@
-"""A job's rules without a database: what is final, what is shown, and how long webhooks pause."""
+"""A job's rules without a database: what is final, what is shown."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from app.domain.jobs import RETRIABLE, TERMINAL, TRANSITIONS, Job, Priority, Status, document, event_type, priority
-from app.domain.webhooks import JITTER, MAX_ATTEMPTS, RETRY_SCHEDULE, pause_before
 
 NOON = datetime(2026, 7, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -55,6 +52,7 @@ def test_what_is_absent_is_left_out() -> None:
         "DeadlineAt": "2026-07-01T12:10:00.123Z",
         "Links": {
             "Self": "/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057",
+            "Deliveries": "/v1/webhooks/deliveries?JobId=01890a5d-ac96-774b-bcce-b302099a8057",
             "Cancel": "/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057/cancel",
         },
     }
@@ -78,12 +76,12 @@ def test_everything_else_is_shown() -> None:
     assert shown["ExpiresAt"] == "2026-07-31T12:00:00.123Z"
     assert shown["Progress"] == {"Done": 1, "Total": 1}
     assert "Error" not in shown
-    assert set(shown["Links"]) == {"Self"}
+    assert set(shown["Links"]) == {"Self", "Deliveries"}
 
 
 @pytest.mark.parametrize("status", sorted(RETRIABLE))
 def test_what_ended_without_success_can_be_retried_and_no_longer_be_canceled(status: Status) -> None:
-    assert set(document(make_job(status, finished_at=NOON))["Links"]) == {"Self", "Retry"}
+    assert set(document(make_job(status, finished_at=NOON))["Links"]) == {"Self", "Deliveries", "Retry"}
 
 
 def test_a_list_shows_no_results() -> None:
@@ -119,30 +117,3 @@ def test_every_status_can_be_reached() -> None:
 @pytest.mark.parametrize("status", sorted(TERMINAL))
 def test_events_are_named_after_how_the_job_ended(status: Status) -> None:
     assert event_type(status) == f"job.{status.lower()}"
-
-
-@given(st.integers(2, MAX_ATTEMPTS), st.floats(0, 1))
-def test_a_pause_is_the_schedules_give_or_take_a_fifth(attempt: int, chance: float) -> None:
-    pause = pause_before(attempt, chance)
-    step = RETRY_SCHEDULE[attempt - 2]
-    assert pause is not None
-    slack = timedelta(microseconds=1)
-    assert step * (1 - JITTER) - slack <= pause <= step * (1 + JITTER) + slack
-
-
-@given(st.integers(2, MAX_ATTEMPTS), st.floats(0, 1), st.floats(0, 1))
-def test_pauses_spread_with_chance(attempt: int, one: float, other: float) -> None:
-    low, high = (pause_before(attempt, chance) for chance in sorted((one, other)))
-    assert low is not None
-    assert high is not None
-    assert low <= high
-
-
-@given(st.integers(MAX_ATTEMPTS + 1, 1000), st.floats(0, 1))
-def test_the_schedule_ends(attempt: int, chance: float) -> None:
-    assert pause_before(attempt, chance) is None
-
-
-def test_the_schedule_grows_and_takes_about_three_days() -> None:
-    assert sorted(RETRY_SCHEDULE) == list(RETRY_SCHEDULE)
-    assert timedelta(days=3) < sum(RETRY_SCHEDULE, timedelta()) < timedelta(days=4)

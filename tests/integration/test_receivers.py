@@ -1,0 +1,292 @@
+"""Whom a courier sends what: fair over receivers, nothing into an open circuit, an end for endpoints that fail for days."""
+
+import json
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from app.db import deliveries, schema
+from app.domain.receivers import FAILURES_TO_OPEN, FIRST_OPEN, MAX_CONCURRENCY
+from app.domain.webhooks import LEASE
+from app.services import events
+from app.services.endpoints import Endpoints
+from tests.desk import Desk
+from tests.factories import CIPHER, make_account, make_endpoint
+from tests.scripted import answer, raw
+from tests.sending import deliver, receiver
+from workers import courier
+from workers.runtime import Runtime
+
+
+def tell(desk: Desk, *urls: str) -> None:
+    """End a job for each URL, so that its delivery is due, one after the other."""
+    for url in urls:
+        desk.submit(webhook_url=url)
+        desk.outcomes.succeed(desk.claim(), lambda connection: {})
+        desk.elapse(0.01)
+
+
+def tell_endpoint(desk: Desk, endpoint_id: uuid.UUID) -> None:
+    desk.submit(webhook_endpoint_id=endpoint_id)
+    desk.outcomes.succeed(desk.claim(), lambda connection: {})
+
+
+def take(desk: Desk, limit: int = 1) -> list[str]:
+    """Take due deliveries, and give where they go."""
+    with desk.database.transaction() as connection:
+        return [row.url for row in deliveries.claim(connection, lease=LEASE, limit=limit)]
+
+
+def count_due(desk: Desk) -> int:
+    with desk.database.transaction() as connection:
+        return deliveries.count_due(connection, limit=64)
+
+
+def health(desk: Desk) -> dict[str, Any] | None:
+    """Give the row of the account's only receiver that did not do well."""
+    rows = [row for row in desk.rows(schema.receivers) if row["account_id"] == desk.account.account_id]
+    return rows[0] if rows else None
+
+
+def attempts(desk: Desk) -> int:
+    return sum(row["attempts"] for row in desk.rows(schema.deliveries))
+
+
+def fail_until_open(desk: Desk, runtime: Runtime, url: str) -> None:
+    """Open the circuit of a receiver that fails, and leave one delivery more than it took."""
+    tell(desk, *[url] * (FAILURES_TO_OPEN + 1))
+    for _ in range(FAILURES_TO_OPEN):
+        assert deliver(runtime)
+
+
+def test_a_receiver_has_so_many_under_way_and_no_more(desk: Desk) -> None:
+    tell(desk, *["https://one.test/"] * 6)
+    assert [len(take(desk)) for _ in range(6)] == [1] * MAX_CONCURRENCY + [0, 0]
+    assert count_due(desk) == 0
+
+
+def test_a_lease_that_is_over_makes_room_again(desk: Desk) -> None:
+    tell(desk, *["https://one.test/"] * 6)
+    assert len([url for _ in range(6) for url in take(desk)]) == MAX_CONCURRENCY
+    desk.elapse(LEASE.total_seconds() + 1)
+    assert count_due(desk) == MAX_CONCURRENCY
+    assert len([url for _ in range(6) for url in take(desk)]) == MAX_CONCURRENCY
+
+
+def test_the_receiver_with_the_fewest_under_way_is_next(desk: Desk) -> None:
+    tell(desk, *["https://busy.test/"] * 5, "https://late.test/", "https://later.test/")
+    order = [url for _ in range(7) for url in take(desk)]
+    assert order == ["https://busy.test/", "https://late.test/", "https://later.test/", *["https://busy.test/"] * 3]
+
+
+def test_many_are_taken_at_once_one_for_each_receiver(desk: Desk) -> None:
+    tell(desk, *["https://busy.test/"] * 3, *[f"https://{number}.test/" for number in range(4)])
+    assert len(take(desk, 3)) == 3
+    assert sorted(take(desk, 10)) == ["https://2.test/", "https://3.test/", "https://busy.test/"]
+
+
+def test_receivers_of_two_accounts_at_one_url_are_two(desk: Desk) -> None:
+    tell(desk, *["https://one.test/"] * 5)
+    other = make_account(desk.database)
+    with desk.database.transaction() as connection:
+        body = {"event_id": "evt_other", "account_id": other.account_id, "type": "job.succeeded", "body": b"{}"}
+        connection.execute(sa.insert(schema.events).values(**body))
+        row = {"event_id": "evt_other", "account_id": other.account_id, "receiver": "https://one.test"}
+        connection.execute(sa.insert(schema.deliveries).values(**row, url="https://one.test/other"))
+    assert len([url for _ in range(6) for url in take(desk)]) == MAX_CONCURRENCY + 1
+
+
+def test_the_circuit_opens_and_postpones_without_using_up_the_schedule(desk: Desk, runtime: Runtime) -> None:
+    with receiver(answer(500)) as server:
+        fail_until_open(desk, runtime, server.url)
+        assert not deliver(runtime)
+        assert count_due(desk) == 0
+        desk.elapse(FIRST_OPEN.total_seconds() - 2)
+        assert not deliver(runtime), "six are due by now, and none is sent"
+        assert attempts(desk) == FAILURES_TO_OPEN
+        desk.elapse(3)
+        assert count_due(desk) == 1
+        assert deliver(runtime)
+        assert not deliver(runtime)
+    assert len(server.requests) == FAILURES_TO_OPEN + 1
+    row = health(desk)
+    assert row is not None
+    assert row["failures"] == FAILURES_TO_OPEN + 1
+    assert row["open_until"] - row["updated_at"] == 2 * FIRST_OPEN
+
+
+def test_one_delivery_alone_probes_a_half_open_circuit(desk: Desk, runtime: Runtime) -> None:
+    with receiver(answer(500)) as server:
+        fail_until_open(desk, runtime, server.url)
+        desk.elapse(FIRST_OPEN.total_seconds() + 1)
+        with ThreadPoolExecutor(8) as couriers:
+            taken = [urls for urls in couriers.map(lambda _: take(desk), range(8)) if urls]
+        assert len(taken) == 1
+        assert count_due(desk) == 0
+        desk.elapse(LEASE.total_seconds() + 1)
+        assert len(take(desk, 5)) == 1, "the courier of the probe died, and another probes"
+
+
+def test_a_probe_that_succeeds_lets_all_the_others_follow(desk: Desk, runtime: Runtime) -> None:
+    with receiver(*[answer(503)] * FAILURES_TO_OPEN, answer(200)) as server:
+        fail_until_open(desk, runtime, server.url)
+        row = health(desk)
+        assert row is not None
+        assert row["concurrency"] == 1
+        desk.elapse(FIRST_OPEN.total_seconds() + 1)
+        assert deliver(runtime)
+        row = health(desk)
+        assert row is not None
+        assert (row["concurrency"], row["failures"], row["failing_since"], row["open_until"]) == (2, 0, None, None)
+        assert len([url for _ in range(5) for url in take(desk)]) == 2
+        desk.elapse(LEASE.total_seconds() + 1)
+        while deliver(runtime):
+            pass
+    assert health(desk) is None, "who is in full health has no row"
+    assert {row["status"] for row in desk.rows(schema.deliveries)} == {"SUCCEEDED"}
+
+
+def test_what_comes_back_late_neither_opens_for_longer_nor_probes(desk: Desk, runtime: Runtime) -> None:
+    with receiver(answer(500)) as server:
+        tell(desk, *[server.url] * 8)
+        claims = [claim for _ in range(MAX_CONCURRENCY) for claim in courier.take(runtime, 1)]
+        for claim in claims[:3]:
+            courier.deliver(claim, runtime, chance=0.5)
+        while deliver(runtime):
+            pass
+        before = health(desk)
+        courier.deliver(claims[3], runtime, chance=0.5)
+    assert before is not None
+    assert before["failures"] == FAILURES_TO_OPEN
+    after = health(desk)
+    assert after is not None
+    assert (after["failures"], after["open_until"]) == (before["failures"], before["open_until"])
+
+
+def test_a_disabled_endpoint_is_sent_nothing_until_it_is_enabled(desk: Desk, runtime: Runtime) -> None:
+    endpoints = Endpoints(desk.database, CIPHER)
+    with receiver(answer(200)) as server:
+        endpoint_id, _ = make_endpoint(desk.database, desk.account, url=server.url)
+        tell_endpoint(desk, endpoint_id)
+        endpoints.disable(desk.account.account_id, str(endpoint_id))
+        assert count_due(desk) == 0
+        assert not deliver(runtime)
+        endpoints.enable(desk.account.account_id, str(endpoint_id))
+        assert count_due(desk) == 1
+        assert deliver(runtime)
+
+
+def test_an_endpoint_that_is_enabled_again_is_probed_first(desk: Desk, runtime: Runtime) -> None:
+    endpoints = Endpoints(desk.database, CIPHER)
+    with receiver(answer(410), answer(200)) as server:
+        endpoint_id, _ = make_endpoint(desk.database, desk.account, url=server.url)
+        for _ in range(4):
+            tell_endpoint(desk, endpoint_id)
+        deliver(runtime)
+        assert not deliver(runtime)
+        endpoints.enable(desk.account.account_id, str(endpoint_id))
+        assert len(courier.take(runtime, 5)) == 1
+        assert courier.take(runtime, 5) == []
+
+
+def test_an_endpoint_that_has_gone_is_disabled_and_the_others_are_told(desk: Desk, runtime: Runtime) -> None:
+    with receiver(answer(410)) as server, receiver(answer(200)) as watcher:
+        gone, _ = make_endpoint(desk.database, desk.account, url=server.url, description="the old one")
+        make_endpoint(desk.database, desk.account, url=watcher.url, event_types=["webhook.disabled"])
+        make_endpoint(desk.database, desk.account, event_types=["job.succeeded"])
+        make_endpoint(desk.database, make_account(desk.database))
+        tell_endpoint(desk, gone)
+        assert deliver(runtime)
+        assert deliver(runtime)
+        assert not deliver(runtime)
+    shown = Endpoints(desk.database, CIPHER).get(desk.account.account_id, str(gone))
+    assert (shown["Status"], shown["DisabledReason"]) == ("DISABLED", "GONE")
+    (request,) = watcher.requests
+    told = json.loads(request.partition(b"\r\n\r\n")[2])
+    assert told["type"] == "webhook.disabled"
+    assert told["data"]["EndpointId"] == str(gone)
+    assert told["data"]["DisabledReason"] == "GONE"
+    assert told["data"]["Description"] == "the old one"
+    statuses = {row["endpoint_id"]: row["status"] for row in desk.rows(schema.deliveries)}
+    assert statuses[gone] == "FAILED"
+
+
+def test_an_endpoint_that_fails_for_days_is_warned_of_once_and_then_disabled(desk: Desk, runtime: Runtime) -> None:
+    with receiver(answer(500)) as server:
+        failing, _ = make_endpoint(desk.database, desk.account, url=server.url)
+        make_endpoint(desk.database, desk.account, event_types=["webhook.failing", "webhook.disabled"])
+        whose = {"account_id": desk.account.account_id, "receiver": str(failing)}
+
+        def fail_after(days: float, failures: int) -> list[str]:
+            """Fail once more, so long after the first time and after so many failures; give the events so far."""
+            since = {"failures": failures, "open_until": sa.func.now(), "failing_since": _ago(days)}
+            statement = sa.update(schema.receivers).values(**since)
+            desk.change(statement.where(*(schema.receivers.c[name] == value for name, value in whose.items())))
+            tell_endpoint(desk, failing)
+            (claim,) = [claim for claim in courier.take(runtime, 10) if claim.endpoint_id == failing]
+            courier.deliver(claim, runtime, chance=0.5)
+            return sorted(row["type"] for row in desk.rows(schema.events) if row["job_id"] is None)
+
+        desk.change(sa.insert(schema.receivers).values(**whose, failures=5))
+        assert fail_after(2.4, 100) == []
+        assert fail_after(2.6, 23) == []
+        assert fail_after(2.6, 24) == ["webhook.failing"]
+        assert fail_after(4.9, 100) == ["webhook.failing"]
+        assert fail_after(5.1, 48) == ["webhook.failing"]
+        assert fail_after(5.1, 49) == ["webhook.disabled", "webhook.failing"]
+    shown = Endpoints(desk.database, CIPHER).get(desk.account.account_id, str(failing))
+    assert (shown["Status"], shown["DisabledReason"]) == ("DISABLED", "FAILING")
+
+
+def _ago(days: float) -> sa.ColumnElement[Any]:
+    return sa.func.now() - timedelta(days=days)
+
+
+def test_an_endpoint_that_nobody_else_hears_of_is_disabled_all_the_same(desk: Desk, runtime: Runtime) -> None:
+    with receiver(answer(410)) as server:
+        gone, _ = make_endpoint(desk.database, desk.account, url=server.url)
+        tell_endpoint(desk, gone)
+        deliver(runtime)
+    assert [row["type"] for row in desk.rows(schema.events)] == ["job.succeeded"]
+    assert Endpoints(desk.database, CIPHER).get(desk.account.account_id, str(gone))["Status"] == "DISABLED"
+
+
+def test_an_endpoint_that_is_deleted_in_the_middle_leaves_nothing(desk: Desk, runtime: Runtime) -> None:
+    with receiver(raw(b"")) as server:
+        endpoint_id, _ = make_endpoint(desk.database, desk.account, url=server.url)
+        tell_endpoint(desk, endpoint_id)
+        (claim,) = courier.take(runtime, 1)
+        Endpoints(desk.database, CIPHER).delete(desk.account.account_id, str(endpoint_id))
+        courier.deliver(claim, runtime, chance=0.5)
+    assert desk.rows(schema.deliveries) == []
+    assert health(desk) is None
+
+
+def test_a_test_event_is_an_attempt_of_its_own_kind(desk: Desk, runtime: Runtime) -> None:
+    with receiver(answer(500)) as server:
+        endpoint_id, _ = make_endpoint(desk.database, desk.account, url=server.url)
+        with desk.database.transaction() as connection:
+            events.publish_test(connection, desk.account.account_id, endpoint_id)
+        deliver(runtime)
+        desk.elapse(6)
+        deliver(runtime)
+    rows = sorted(desk.rows(schema.delivery_attempts), key=lambda row: row["attempt"])
+    assert [(row["trigger"], row["error_kind"], row["address"]) for row in rows] == [
+        ("TEST", "status", "127.0.0.1"),
+        ("SCHEDULE", "status", "127.0.0.1"),
+    ]
+
+
+def test_a_delivery_that_is_asked_for_again_has_the_whole_schedule_before_it(desk: Desk, runtime: Runtime) -> None:
+    with receiver(answer(500)) as server:
+        tell(desk, server.url)
+        again = {"status": "PENDING", "round_start": 10, "attempts": 10, "trigger": "MANUAL"}
+        desk.change(sa.update(schema.deliveries).values(again))
+        deliver(runtime)
+    (row,) = desk.rows(schema.deliveries)
+    assert (row["status"], row["attempts"], row["trigger"]) == ("PENDING", 11, "SCHEDULE")
+    (attempt,) = desk.rows(schema.delivery_attempts)
+    assert (attempt["attempt"], attempt["trigger"]) == (11, "MANUAL")
