@@ -7,11 +7,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.db import schema
+from app.db import schema, search_tables
 from app.db.session import Row
 from app.domain.face_models import FaceModelVersion
 from app.domain.jobs import Job
-from app.services import collections, faces, operations, users
+from app.services import collections, operations
 from app.services.reprocesses import Reprocesses
 from tests.desk import Desk
 from workers import reprocess, tasks
@@ -52,6 +52,10 @@ class Bulk:
         assert result is not None
         return [record["Face"]["FaceId"] for record in result["FaceRecords"]]
 
+    def index_four(self, portraits: dict[str, bytes]) -> dict[str, str]:
+        """Index three pictures of one person and one of another; give their FaceIds."""
+        return {name: self.index(portraits[name], name)[0] for name in ("obama", "obama2", "obama3", "biden")}
+
     def search(self, picture: bytes, name: str = PEOPLE, threshold: float = 0.0) -> dict[str, Any]:
         """Search with a picture and give the whole answer."""
         result = self.job("SearchFacesByImage", {"Bytes": picture}, name, FaceMatchThreshold=threshold).result
@@ -85,5 +89,13 @@ class Bulk:
         with self.desk.database.transaction() as connection:
             return [dict(row) for row in connection.execute(sa.select(table).where(mine)).mappings()]
 
-
-__all__ = ["PEOPLE", "Bulk", "faces", "users"]
+    def assert_clean(self, *, model: str, other: FaceModelVersion) -> None:
+        """Assert that nothing is left of the version that is not searched."""
+        collection = self.collection()
+        assert (collection.model, collection.other_model, collection.indexes_other) == (model, None, False)
+        homes = [*self.rows(schema.faces), *self.rows(schema.users)]
+        assert {row["model"] for row in homes} == {model}
+        for table in (schema.face_embeddings, schema.user_embeddings):
+            assert self.rows(table) == []
+        for table in (search_tables.of_faces(other), search_tables.of_users(other)):
+            assert self.rows(table) == []
