@@ -109,9 +109,10 @@ def require_model(settings: Settings, file: ModelFile) -> Path:
     """Give the path of a model, or raise AssetError that says how to get it."""
     path = find_model(settings, file)
     if path is None:
+        remedy = "Pull it with `rekollect models pull`, or put" if file in model_files() else "Put"
         raise AssetError(
-            f"{file.name} is not on this machine. {'Pull it with `rekollect models pull`, or put' if file.url else 'Put'} "
-            f"a file of that name (sha256 {file.sha256}) into a folder and set REKOLLECT_MODELS_DIR to it."
+            f"{file.name} is not on this machine. {remedy} a file of that name (sha256 {file.sha256}) into a folder "
+            "and set REKOLLECT_MODELS_DIR to it."
         )
     return path
 

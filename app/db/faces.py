@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from app.db import face_crops, face_models, search_tables, second_versions, vectors
+from app.db import face_crops, face_models, reprocesses, search_tables, second_versions, vectors
 from app.db.schema import face_tombstones, faces
 from app.db.session import Row
 from app.db.vectors import Hit
@@ -154,6 +154,7 @@ def delete(connection: Connection, collection: Row, face_ids: list[str]) -> list
         vectors.delete(connection, search_tables.of_faces(version), collection, numbers)
     second_versions.delete_faces(connection, collection, numbers)
     face_crops.delete(connection, collection.collection_id, numbers)
+    reprocesses.forget_failures(connection, collection.collection_id, numbers)
     connection.execute(
         sa.insert(face_tombstones),
         [

@@ -119,6 +119,17 @@ def insert_failures(connection: Connection, reprocess_id: uuid.UUID, failures: S
         )
 
 
+def forget_failures(connection: Connection, collection_id: int, numbers: Sequence[int]) -> None:
+    """Forget that faces stayed behind: they were deleted."""
+    connection.execute(
+        sa.delete(reprocess_failures).where(
+            reprocess_failures.c.reprocess_id == reprocesses.c.reprocess_id,
+            reprocesses.c.collection_id == collection_id,
+            reprocess_failures.c.face_no.in_(numbers),
+        )
+    )
+
+
 def list_failures(connection: Connection, reprocess_id: uuid.UUID, *, after: int, limit: int) -> list[Row]:
     """List the faces that stayed behind by number, beginning after one."""
     statement = (
