@@ -203,6 +203,10 @@ class Settings:
         "addresses or networks that image URLs and webhooks may reach although they are not public (127.0.0.0/8 for tests)",
         (),
     )
+    url: str = _setting(
+        _http_url, "where the API is, for `rekollect jobs` and `rekollect webhooks`", "http://127.0.0.1:8080"
+    )
+    api_key: str = _setting(_text, "API key for these commands; unset: that of .rekollect/credentials", "", secret=True)
     log_level: str = _setting(_level, "DEBUG, INFO, WARNING or ERROR", "INFO")
 
     @property

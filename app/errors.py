@@ -23,6 +23,7 @@ class ServiceError(Exception):
 class InternalServerError(ServiceError):
     """Our fault; details stay in the log."""
 
+    code = ServiceError.code
     retryable = True
 
 
@@ -40,7 +41,7 @@ class ServiceUnavailable(ServiceError):
 
 
 class Throttled(ServiceError):
-    """A burst above the limit."""
+    """The key called too often within a moment."""
 
     code = "ThrottlingException"
     default_message = "Slow down; sudden increase in rate of requests."
@@ -48,7 +49,7 @@ class Throttled(ServiceError):
 
 
 class ProvisionedThroughputExceeded(ServiceError):
-    """A steady rate above the limit."""
+    """The key calls too often all the time, or the account has as many jobs as it may have at once."""
 
     code = "ProvisionedThroughputExceededException"
     default_message = "Provisioned Rate exceeded."
@@ -56,7 +57,7 @@ class ProvisionedThroughputExceeded(ServiceError):
 
 
 class AccessDenied(ServiceError):
-    """The key is good, but its scopes do not hold this."""
+    """The key is good, but it may not do this."""
 
     code = "AccessDeniedException"
 
@@ -71,17 +72,21 @@ class FrontEndError(ServiceError):
 
 
 class SerializationError(FrontEndError):
+    """The body is no JSON, or a member has another type than it should."""
+
     code = "SerializationException"
     default_message = "Start of structure or map found where not expected."
 
 
 class UnknownOperation(FrontEndError):
+    """There is no such operation here."""
+
     code = "UnknownOperationException"
     default_message = "Unknown operation"
 
 
 class ValidationError(FrontEndError):
-    """A constraint of the service model is broken; build the message with `from_violations`."""
+    """A member is missing, unknown, or out of its limits."""
 
     code = "ValidationException"
 
@@ -94,6 +99,8 @@ class ValidationError(FrontEndError):
 
 
 class InvalidSignature(FrontEndError):
+    """The request is not signed as its secret and its bytes demand, or the clocks are too far apart."""
+
     code = "InvalidSignatureException"
     default_message = (
         "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access "
@@ -102,41 +109,55 @@ class InvalidSignature(FrontEndError):
 
 
 class UnrecognizedClient(FrontEndError):
+    """Nobody knows this access key, API key or session token, or it was revoked or disabled."""
+
     code = "UnrecognizedClientException"
     default_message = "The security token included in the request is invalid."
 
 
 class ExpiredToken(FrontEndError):
+    """The key was made for a time that is over."""
+
     code = "ExpiredTokenException"
     default_message = "The security token included in the request is expired"
 
 
 class MissingAuthenticationToken(FrontEndError):
+    """The request names no key: it needs a bearer token or a signature."""
+
     code = "MissingAuthenticationTokenException"
     default_message = "Missing Authentication Token"
 
 
 class IncompleteSignature(FrontEndError):
+    """The header Authorization lacks a part of a signature, or a part of it makes no sense."""
+
     code = "IncompleteSignatureException"
 
 
 class InvalidParameter(ServiceError):
+    """A member is well-formed and still cannot be: an image with two sources, or an address that may not be dialled."""
+
     code = "InvalidParameterException"
     default_message = "Request has invalid parameters"
 
 
 class InvalidImageFormat(ServiceError):
+    """The picture is no JPEG or PNG, or it cannot be decoded."""
+
     code = "InvalidImageFormatException"
     default_message = "Request has invalid image format"
 
 
 class ImageTooLarge(ServiceError):
+    """The picture has too many bytes or pixels."""
+
     code = "ImageTooLargeException"
     default_message = "Image size is too large."
 
 
 class InvalidS3Object(ServiceError):
-    """Deliberately one text for every cause, as at AWS: a missing key and a forbidden one look alike."""
+    """The object in S3 is missing or forbidden: one text for every cause, as at AWS."""
 
     code = "InvalidS3ObjectException"
     default_message = "Unable to get object metadata from S3. Check object key, region and/or access permissions."
@@ -147,6 +168,8 @@ class InvalidImageUrl(InvalidParameter):
 
 
 class ResourceNotFound(ServiceError):
+    """The account has no such collection, user, job, webhook endpoint or delivery."""
+
     code = "ResourceNotFoundException"
 
 
@@ -190,6 +213,8 @@ class JobGone(ServiceError):
 
 
 class CollectionAlreadyExists(ServiceError):
+    """The account has a collection of this name."""
+
     code = "ResourceAlreadyExistsException"
 
     def __init__(self, collection_id: str) -> None:
@@ -197,19 +222,27 @@ class CollectionAlreadyExists(ServiceError):
 
 
 class Conflict(ServiceError):
+    """What is asked for does not fit the state of things: the user exists, the job succeeded, the endpoint is disabled."""
+
     code = "ConflictException"
 
 
 class ServiceQuotaExceeded(ServiceError):
+    """The account has as many of these as it may have."""
+
     code = "ServiceQuotaExceededException"
 
 
 class InvalidPaginationToken(ServiceError):
+    """The token is none that a page of this list gave out."""
+
     code = "InvalidPaginationTokenException"
     default_message = "Invalid Pagination Token"
 
 
 class IdempotentParameterMismatch(ServiceError):
+    """The idempotency key was used before, with another request."""
+
     code = "IdempotentParameterMismatchException"
 
     def __init__(self, token: str) -> None:

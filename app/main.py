@@ -7,7 +7,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import PathConverter
 
 from app import logs
-from app.api import jobs, probes, problems, rekognition, reprocesses, webhook_deliveries, webhook_endpoints
+from app.api import docs, jobs, probes, problems, rekognition, reprocesses, webhook_deliveries, webhook_endpoints
 from app.api.context import Context, install
 from app.api.errors import aws_answer, internal, name_request, problem
 from app.broker import Doorbell, create_celery
@@ -20,9 +20,6 @@ from app.rate_limits import RateLimiter
 from app.services.admission import Admission, Limits
 from app.services.outcomes import Outcomes
 from app.services.waiting import Waiting
-
-#: Two images of 5 MB in base64 (CompareFaces) and the JSON around them.
-_MAX_BODY_BYTES = 16 * 1024 * 1024
 
 #: So much of a body that is too large is read and dropped, because many clients see an answer only after they sent all.
 _MAX_DROPPED_BYTES = 64 * 1024 * 1024
@@ -41,7 +38,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     logs.configure(settings.log_level)
     database = Database(settings.database_url)
     app = Flask("rekollect", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = problems.MAX_BODY_BYTES
     app.config["MAX_FORM_PARTS"] = 16
     doorbell = Doorbell(create_celery(settings.redis_url))
     shared = Context(
@@ -58,7 +55,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     install(app.extensions, shared)
     app.url_map.converters["prefix"] = _Prefix
-    for module in (probes, problems, jobs, reprocesses, webhook_endpoints, webhook_deliveries, rekognition):
+    for module in (probes, docs, jobs, reprocesses, webhook_endpoints, webhook_deliveries, rekognition):
         app.register_blueprint(module.blueprint)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)

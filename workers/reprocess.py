@@ -14,7 +14,7 @@ from app.assets import AssetError
 from app.db.session import Row
 from app.domain import embeddings, images
 from app.domain.faces import BoundingBox, DetectedFace, iou
-from app.domain.reprocesses import RENEW_SECONDS, Failure
+from app.domain.reprocesses import RENEW_SECONDS, Failure, Reason
 from app.errors import ServiceError
 from app.services import reembedding
 from app.services.reembedding import Outcome, Page
@@ -40,7 +40,7 @@ class Lost(Exception):
 class Unusable(Exception):
     """A face cannot be embedded; `passes` says whether it may be possible later."""
 
-    def __init__(self, reason: str, message: str, *, passes: bool = False) -> None:
+    def __init__(self, reason: Reason, message: str, *, passes: bool = False) -> None:
         super().__init__(message)
         self.reason, self.message, self.passes = reason, message, passes
 
@@ -78,7 +78,7 @@ def _embed(page: Page, runtime: Runtime) -> Outcome:
     looks = _Looks(page, runtime)
     renewed = time.monotonic()
     if page.faces and reembedding.is_poison(page):
-        outcome.failures.append(_failure(page.faces[0], Unusable("CRASHED", "Three workers died of this face.")))
+        outcome.failures.append(_failure(page.faces[0], Unusable(Reason.CRASHED, "Three workers died of this face.")))
         return outcome
     for face in page.faces:
         if time.monotonic() - renewed > RENEW_SECONDS:
@@ -103,7 +103,7 @@ def _embedding(face: Row, page: Page, looks: "_Looks", runtime: Runtime) -> byte
     if crop is not None:
         return runtime.engines.of(page.version).embed([decode(crop)])[0]
     if face.source is None:
-        raise Unusable("NO_SOURCE", "The picture came inline, and no crop of the face was kept.")
+        raise Unusable(Reason.NO_SOURCE, "The picture came inline, and no crop of the face was kept.")
     return looks.find(face).embedding
 
 
@@ -123,9 +123,11 @@ class _Looks:
         stored = BoundingBox(*face.bbox)
         best = max(detected, key=lambda one: iou(one.box, stored), default=None)
         if best is None or iou(best.box, stored) <= _SAME_FACE_IOU:
-            raise Unusable("NO_MATCHING_FACE", "The source shows no face where this one was.")
+            raise Unusable(Reason.NO_MATCHING_FACE, "The source shows no face where this one was.")
         if image_id != face.image_id and not self._is_same_person(face, best):
-            raise Unusable("SOURCE_CHANGED", "The source is another picture by now, with another face in this place.")
+            raise Unusable(
+                Reason.SOURCE_CHANGED, "The source is another picture by now, with another face in this place."
+            )
         return best
 
     def _is_same_person(self, face: Row, found: DetectedFace) -> bool:
@@ -146,11 +148,11 @@ class _Looks:
         try:
             content = self._runtime.fetcher.fetch(images.reference(source), read_blob=_no_blob)
         except ServiceError as error:
-            return Unusable("SOURCE_UNAVAILABLE", error.message, passes=may_come_back(error))
+            return Unusable(Reason.SOURCE_UNAVAILABLE, error.message, passes=may_come_back(error))
         try:
             return identify(content), self._runtime.engines.of(self._page.version).analyze(content)
         except ServiceError as error:
-            return Unusable("INVALID_IMAGE", error.message)
+            return Unusable(Reason.INVALID_IMAGE, error.message)
 
 
 def _no_blob(name: str) -> bytes:

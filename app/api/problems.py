@@ -1,48 +1,62 @@
-"""The page that the `type` of every problem points to: each code, its status, and what it means."""
+"""The catalogue of problem types: each code, the statuses it comes with, what it means, and whether trying again can help.
 
-import html
+It is read from the classes in `app/errors.py`; only what HTTP itself refuses before any operation is listed here.
+"""
 
-from flask import Blueprint, Response
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeGuard
 
 from app import errors
-from app.api.errors import PROBLEMS_PATH, problem_status
+from app.api.errors import problem_status
 from app.errors import ServiceError
 
-blueprint = Blueprint("problems", __name__)
+#: Two images of 5 MB in base64 (CompareFaces) and the JSON around them.
+MAX_BODY_BYTES = 16 * 1024 * 1024
 
 NOT_WELL_FORMED = "What came is no well-formed HTTP request, or its body broke off."
 
-#: Errors of HTTP itself: no operation was reached.
-_OF_HTTP = {
-    "BadRequest": (400, NOT_WELL_FORMED),
-    "NotFound": (404, "No such path."),
-    "MethodNotAllowed": (405, "The path does not know this method."),
-    "RequestEntityTooLarge": (413, "The body is larger than 16 MB."),
-}
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One type of problem; `meanings` has a sentence for each cause that shares the code."""
+
+    code: str
+    statuses: tuple[int, ...]
+    meanings: tuple[str, ...]
+    retryable: bool = False
 
 
-@blueprint.get(PROBLEMS_PATH)
-def page() -> Response:
-    """List all problem types."""
-    rows = "".join(_row(code, status, text) for code, (status, text) in sorted(_problems().items()))
-    table = f"<table><tr><th>code</th><th>status</th><th>meaning</th></tr>{rows}</table>"
-    style = "body{font:16px/1.5 sans-serif;margin:2rem auto;max-width:60rem}td,th{text-align:left;padding:.3rem 1rem .3rem 0}"
-    head = f"<title>Rekollect: problems</title><style>{style}</style>"
-    return Response(f"<!doctype html><html lang=en><meta charset=utf-8>{head}<h1>Problems</h1>{table}</html>")
+#: Problems of HTTP itself: no operation was reached.
+_OF_HTTP = (
+    Problem("BadRequest", (400,), (NOT_WELL_FORMED,)),
+    Problem("NotFound", (404,), ("No such path.",)),
+    Problem("MethodNotAllowed", (405,), ("The path does not know this method.",)),
+    Problem("RequestEntityTooLarge", (413,), (f"The body is larger than {MAX_BODY_BYTES // 2**20} MB.",)),
+)
 
 
-def _row(code: str, status: int, text: str) -> str:
-    return f"<tr id={html.escape(code)}><td>{html.escape(code)}</td><td>{status}</td><td>{html.escape(text)}</td></tr>"
-
-
-def _problems() -> dict[str, tuple[int, str]]:
-    found: dict[str, tuple[int, str]] = dict(_OF_HTTP)
+@lru_cache(maxsize=1)
+def catalogue() -> dict[str, Problem]:
+    """Give every problem type by its code, sorted."""
+    found = {problem.code: problem for problem in _OF_HTTP}
     for kind in vars(errors).values():
-        if isinstance(kind, type) and issubclass(kind, ServiceError) and "code" in vars(kind):
-            sample = ServiceError(kind.default_message)
-            sample.code = kind.code
-            text = kind.__doc__ or kind.default_message
-            status = problem_status(sample)
-            known = found.get(kind.code)
-            found[kind.code] = (status, text if known is None else f"{known[1]} {text}")
-    return found
+        if _is_type_of_problem(kind):
+            found[kind.code] = _joined(found.get(kind.code), kind)
+    return dict(sorted(found.items()))
+
+
+def _is_type_of_problem(kind: object) -> TypeGuard[type[ServiceError]]:
+    """Whether it is an error with a code of its own; others tell a cause of one that is there already."""
+    own = isinstance(kind, type) and issubclass(kind, ServiceError) and "code" in vars(kind)
+    return own and kind is not ServiceError
+
+
+def _joined(known: Problem | None, kind: type[ServiceError]) -> Problem:
+    sample = ServiceError(kind.default_message)
+    sample.code, sample.unavailable = kind.code, kind.unavailable
+    status, meaning = problem_status(sample), " ".join((kind.__doc__ or kind.default_message).split())
+    if known is None:
+        return Problem(kind.code, (status,), (meaning,), kind.retryable)
+    statuses = tuple(sorted({*known.statuses, status}))
+    return Problem(kind.code, statuses, (*known.meanings, meaning), known.retryable or kind.retryable)

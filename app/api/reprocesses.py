@@ -3,6 +3,8 @@
 A key needs ReprocessCollection on the collection for what changes something, and DescribeCollection to look.
 """
 
+import re
+
 from flask import Blueprint, Response, request
 
 from app.api import auth
@@ -12,9 +14,11 @@ from app.api.errors import problem
 from app.domain.caller import Caller
 from app.domain.reprocesses import MEMBERS, read_request
 from app.domain.scopes import REPROCESS
-from app.errors import ServiceError, ValidationError
+from app.errors import CollectionNotFound, ServiceError, ValidationError
 from app.services.crops import Crops
 from app.services.reprocesses import Reprocesses
+
+_COLLECTION_ID = re.compile(r"[a-zA-Z0-9_.\-]{1,255}")
 
 blueprint = Blueprint("reprocesses", __name__, url_prefix="/v1/collections/<collection_id>")
 
@@ -101,6 +105,8 @@ def _admit(collection_id: str, operation: str) -> tuple[Context, Caller]:
     auth.require_credentials(request)
     caller = auth.caller(request, request.get_data(), shared)
     caller.check_allowed(operation, collection_id)
+    if not _COLLECTION_ID.fullmatch(collection_id):  # no collection has such a name
+        raise CollectionNotFound(collection_id)
     return shared, caller
 
 

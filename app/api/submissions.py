@@ -21,7 +21,8 @@ from app.services.jobs import Submission
 
 _MEMBERS = frozenset({"Operation", "Input", "Webhook", "ClientRequestToken", "Priority", "Deadline", "Metadata"})
 _TEXT_FIELDS = frozenset({"Operation", "ClientRequestToken", "Priority"})
-_TOKEN = re.compile(r"[a-zA-Z0-9-_.:]{1,255}")
+TOKEN = re.compile(r"[a-zA-Z0-9-_.:]{1,255}")
+MAX_METADATA, LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE = 16, 64, 512
 _DEADLINE_FORM = (
     "Deadline must be a number of seconds, 1 to 86400, or a time with its zone such as 2030-01-31T12:00:00Z."
 )
@@ -158,10 +159,13 @@ def _caller_metadata(value: object) -> dict[str, str] | None:
         return None
     if (
         not isinstance(value, dict)
-        or len(value) > 16
-        or not all(_fits(k, 64) and _fits(v, 512) for k, v in value.items())
+        or len(value) > MAX_METADATA
+        or not all(_fits(k, LONGEST_METADATA_KEY) and _fits(v, LONGEST_METADATA_VALUE) for k, v in value.items())
     ):
-        raise ValidationError("Metadata must hold at most 16 texts of at most 512 characters, keys of at most 64.")
+        raise ValidationError(
+            f"Metadata must hold at most {MAX_METADATA} texts of at most {LONGEST_METADATA_VALUE} characters, "
+            f"keys of at most {LONGEST_METADATA_KEY}."
+        )
     return dict(value)
 
 
@@ -176,6 +180,6 @@ def idempotency_key(token: object) -> str | None:
     key = header or token
     if key is None:
         return None
-    if not isinstance(key, str) or not _TOKEN.fullmatch(key):
+    if not isinstance(key, str) or not TOKEN.fullmatch(key):
         raise ValidationError("Idempotency-Key and ClientRequestToken must match [a-zA-Z0-9-_.:]{1,255}.")
     return "v1:" + key

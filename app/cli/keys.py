@@ -54,9 +54,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     revoking.set_defaults(run=revoke)
 
 
-def configure_webhooks(parser: argparse.ArgumentParser) -> None:
-    """Add the actions of `rekollect webhooks`."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+def configure_webhook_secret(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `secret` to the actions of `rekollect webhooks`."""
     secret = actions.add_parser("secret", help="show the secret that signs an account's webhooks")
     secret.add_argument("--account", default="default")
     secret.set_defaults(run=webhook_secret)

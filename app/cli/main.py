@@ -11,6 +11,7 @@ from importlib import import_module
 import sqlalchemy as sa
 
 from app.assets import AssetError
+from app.cli.client import ClientError
 from app.config import SettingsError
 from app.encryption import WrongSecretKey
 from app.errors import ServiceError
@@ -22,7 +23,8 @@ COMMANDS = {
     "doctor": ("doctor:configure", "tell what is missing or wrong on this machine"),
     "migrate": ("processes:configure_migrate", "bring the database to the newest schema"),
     "keys": ("keys:configure", "access keys: create, list, disable, enable, revoke"),
-    "webhooks": ("keys:configure_webhooks", "webhooks: the secret that signs them"),
+    "jobs": ("jobs:configure", "jobs: submit, list, show, cancel, retry"),
+    "webhooks": ("webhooks:configure", "webhooks: endpoints, deliveries, the account's secret"),
     "models": ("models:configure", "face models: list, pull, verify, add, default"),
     "samples": ("samples:configure", "sample portraits: pull"),
     "api": ("processes:configure_api", "run the web process"),
@@ -52,6 +54,9 @@ def main() -> int:
         print(f"rekollect: {error}", file=sys.stderr)
         if "REKOLLECT_DATABASE_URL" in str(error):
             print("With `rekollect up` running, read its settings first: . .rekollect/environment", file=sys.stderr)
+        return 1
+    except ClientError as error:
+        print(f"rekollect: {error}", file=sys.stderr)
         return 1
     except (ServiceError, sa.exc.SQLAlchemyError) as error:
         print(f"rekollect: the database does not answer as expected: {error.__cause__ or error}", file=sys.stderr)

@@ -25,13 +25,16 @@ MAX_OVERLAP = timedelta(days=7)
 #: one delivery through, and the others follow once that succeeds.
 PROBING_FAILURES = 5
 
-_MAX_DESCRIPTION = 256
-_MAX_HEADERS = 10
-_PAYLOADS = ("FULL", "REFERENCE")
+MAX_DESCRIPTION = 256
+MAX_HEADERS = 10
+PAYLOADS = ("FULL", "REFERENCE")
+
+#: Of the circuit breaker: nothing is sent while it is open; half open, one delivery tries.
+CIRCUITS = ("CLOSED", "OPEN", "HALF_OPEN")
 
 _CONTROL = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
-_HEADER_VALUE = re.compile(r"[!-~](?:[ -~]{0,1022}[!-~])?")
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+HEADER_VALUE = re.compile(r"[!-~](?:[ -~]{0,1022}[!-~])?")
 
 #: Ours, or the connection's. The comment says whose.
 _DENIED_HEADERS = re.compile(
@@ -146,8 +149,8 @@ def _event_types(value: object) -> list[str] | None:
 
 
 def _description(value: object) -> str:
-    if not isinstance(value, str) or len(value) > _MAX_DESCRIPTION or _CONTROL.search(value):
-        raise ValidationError(f"Description must be a text of at most {_MAX_DESCRIPTION} characters on one line.")
+    if not isinstance(value, str) or len(value) > MAX_DESCRIPTION or _CONTROL.search(value):
+        raise ValidationError(f"Description must be a text of at most {MAX_DESCRIPTION} characters on one line.")
     return value
 
 
@@ -155,14 +158,14 @@ def _headers(value: object) -> dict[str, str] | None:
     """Check the headers that are sent along; a refusal names a header, never its value."""
     if value is None or value == {}:
         return None
-    if not isinstance(value, dict) or len(value) > _MAX_HEADERS:
-        raise ValidationError(f"Headers must be an object of at most {_MAX_HEADERS} names and values.")
+    if not isinstance(value, dict) or len(value) > MAX_HEADERS:
+        raise ValidationError(f"Headers must be an object of at most {MAX_HEADERS} names and values.")
     for name, content in value.items():
-        if not _HEADER_NAME.fullmatch(name):
+        if not HEADER_NAME.fullmatch(name):
             raise ValidationError("Headers: a name is 1 to 64 letters, digits and signs such as - and _.")
         if _DENIED_HEADERS.fullmatch(name.lower()):
             raise ValidationError(f"Headers: {name} is set by the sender and cannot be chosen.")
-        if not isinstance(content, str) or not _HEADER_VALUE.fullmatch(content):
+        if not isinstance(content, str) or not HEADER_VALUE.fullmatch(content):
             raise ValidationError(
                 f"Headers: the value of {name} must be 1 to 1024 printable ASCII characters without spaces around them."
             )
@@ -172,6 +175,6 @@ def _headers(value: object) -> dict[str, str] | None:
 
 
 def _payload(value: object) -> str:
-    if value not in _PAYLOADS:
-        raise ValidationError(f"Payload must be {' or '.join(_PAYLOADS)}.")
+    if value not in PAYLOADS:
+        raise ValidationError(f"Payload must be {' or '.join(PAYLOADS)}.")
     return str(value)

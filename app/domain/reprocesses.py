@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from app.domain.face_models import VERSION_NAME
 from app.domain.jobs import iso
 from app.errors import InvalidParameter, ValidationError
 
@@ -22,6 +23,17 @@ class Status(StrEnum):
     FAILED = "FAILED"  #: a face could not be embedded and the caller wanted all or nothing
     CANCELED = "CANCELED"  #: the caller took it back
     ROLLED_BACK = "ROLLED_BACK"  #: the collection had the new version and went back
+
+
+class Reason(StrEnum):
+    """Why a face could not be embedded."""
+
+    NO_SOURCE = "NO_SOURCE"  #: its picture came inline, and no crop was kept
+    SOURCE_UNAVAILABLE = "SOURCE_UNAVAILABLE"  #: the S3 object or URL is not to be had
+    SOURCE_CHANGED = "SOURCE_CHANGED"  #: it is another picture by now, with somebody else in that place
+    INVALID_IMAGE = "INVALID_IMAGE"  #: it is no picture any more
+    NO_MATCHING_FACE = "NO_MATCHING_FACE"  #: it shows no face where this one was
+    CRASHED = "CRASHED"  #: three workers died of it
 
 
 #: What happens when a face cannot be embedded: it stays behind and is listed, or the whole reprocess is given up.
@@ -52,14 +64,14 @@ class Failure:
 
     face_no: int
     face_id: uuid.UUID
-    reason: str  # NO_SOURCE, SOURCE_UNAVAILABLE, SOURCE_CHANGED, INVALID_IMAGE, NO_MATCHING_FACE, CRASHED
+    reason: Reason
     message: str
 
 
 def read_request(members: dict[str, Any]) -> tuple[str, str]:
     """Read the version to move to and what to do on failure; raises ValidationError."""
     version, on_failure = members.get("FaceModelVersion"), members.get("OnFailure", "keep-out")
-    if not isinstance(version, str) or not version:
+    if not isinstance(version, str) or not VERSION_NAME.fullmatch(version):
         raise ValidationError('FaceModelVersion must name a registered face model version, as "2.0".')
     if on_failure not in ON_FAILURE:
         raise ValidationError(f"OnFailure must be one of {', '.join(ON_FAILURE)}.")

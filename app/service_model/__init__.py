@@ -20,7 +20,13 @@ from app.service_model.reading import read
 TARGET_PREFIX = "RekognitionService."
 
 #: The member that our own API adds to every image beside Bytes and S3Object.
-IMAGE_URL = {"type": "string", "min": 1, "max": 2048}
+IMAGE_URL = {
+    "type": "string",
+    "min": 1,
+    "max": 2048,
+    "documentation": "<p>A public https URL that the image is fetched from.</p>",
+}
+_IMAGE = "<p>An image: its bytes, an S3 object, or a URL; exactly one of them.</p>"
 
 
 @lru_cache(maxsize=1)
@@ -34,7 +40,7 @@ def _description() -> dict[str, Any]:
 def _with_image_url(description: dict[str, Any]) -> dict[str, Any]:
     shapes = description["shapes"]
     image = shapes["Image"]
-    widened = {**image, "members": {**image["members"], "Url": {"shape": "ImageUrl"}}}
+    widened = {**image, "documentation": _IMAGE, "members": {**image["members"], "Url": {"shape": "ImageUrl"}}}
     return {**description, "shapes": {**shapes, "Image": widened, "ImageUrl": IMAGE_URL}}
 
 

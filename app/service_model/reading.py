@@ -17,7 +17,8 @@ from botocore.model import Shape
 from app.errors import SerializationError
 
 LONGEST_ECHO = 64
-_BITS = {"integer": 32, "long": 64}
+#: Width of the whole numbers.
+BITS = {"integer": 32, "long": 64}
 
 #: Postgres refuses the null character in text and jsonb, and half a surrogate pair is no character at all.
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -72,7 +73,7 @@ def _integer(shape: Shape, value: object) -> int:
     wanted = f"an {shape.type_name.capitalize()}"
     if isinstance(value, bool) or not isinstance(value, int):
         _refuse(value, wanted)
-    if value.bit_length() >= _BITS[shape.type_name]:
+    if value.bit_length() >= BITS[shape.type_name]:
         raise SerializationError(f"class java.math.BigInteger can not be converted to {wanted}")
     return value
 

@@ -47,6 +47,8 @@ GOOD: dict[str, tuple[str, Any]] = {
         "127.0.0.0/8 10.0.0.1",
         (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("10.0.0.1/32")),
     ),
+    "URL": ("https://faces.example.com", "https://faces.example.com"),
+    "API_KEY": ("REKO.secret", "REKO.secret"),
     "LOG_LEVEL": ("warning", "WARNING"),
 }
 WRONG = {
@@ -55,6 +57,7 @@ WRONG = {
     "WORKER_THREADS": ["none"],
     "DIAL_ALLOW": ["example.com", "127.0.0.1/8"],
     "KEEP_CROPS": ["yes", "1"],
+    "URL": ["faces.example.com", "ftp://faces.example.com"],
     "LOG_LEVEL": ["loud"],
 }
 
