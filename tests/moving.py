@@ -21,6 +21,7 @@ TWO = "2.0"
 
 #: What is searched for, and the least similarity that answers are compared down to.
 PROBE, THRESHOLD = "obama3", 80.0
+STRANGER = "biden"
 
 #: The same crop in another batch, and numbers in single precision.
 ROUNDING = 1e-3
@@ -61,8 +62,8 @@ class Moving:
         return dict(self.similarities(self.search(name)))
 
     def fill(self, count: int) -> None:
-        """Index pictures in turn under so many names."""
-        names = list(self.pictures)
+        """Index pictures in turn under so many names; most are strangers to the probe, as in life."""
+        names = [*self.pictures, *[STRANGER] * (20 - len(self.pictures))]
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda number: self.index(f"{names[number % len(names)]}-{number}"), range(count)))
 

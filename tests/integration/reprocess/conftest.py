@@ -19,6 +19,7 @@ from tests.desk import Desk
 from tests.factories import SECRET_KEY
 from tests.fresh import fresh_database
 from tests.picture_server import PictureServer
+from tests.s3 import S3Server
 from tests.second_model import register_second_model
 from tests.vision.pictures import side_by_side
 from workers import runtime
@@ -34,7 +35,9 @@ def database(postgres: LocalPostgres) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="package")
-def own(settings: Settings, database: Database, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def own(
+    settings: Settings, database: Database, s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory
+) -> Settings:
     return Settings(
         database_url=database.url,
         redis_url="redis+socket:///nowhere",
@@ -42,6 +45,9 @@ def own(settings: Settings, database: Database, tmp_path_factory: pytest.TempPat
         dial_allow=parse_networks(["127.0.0.0/8"]),
         models_dir=settings.models_dir or models_folder(settings),
         cache_dir=tmp_path_factory.mktemp("cache"),
+        s3_endpoint_url=s3_server.endpoint_url,
+        s3_access_key_id=s3_server.access_key_id,
+        s3_secret_access_key=s3_server.secret_access_key,
     )
 
 

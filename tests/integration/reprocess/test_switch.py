@@ -11,6 +11,7 @@ from app.domain.face_models import FaceModelVersion
 from app.errors import Conflict
 from tests.bulk import PEOPLE, Bulk
 from tests.picture_server import PictureServer
+from tests.s3 import S3Server
 
 pytestmark = pytest.mark.models
 
@@ -200,3 +201,19 @@ def test_a_source_is_fetched_again_and_a_group_only_once(
     assert bulk.show()["Status"] == "SUCCEEDED"
     assert pictures.asked == ["/obama", "/group"]
     assert len(bulk.search(portraits["obama"], threshold=80.0)["FaceMatches"]) == 3
+
+
+def test_an_object_of_s3_is_read_again(bulk: Bulk, portraits: dict[str, bytes], s3_server: S3Server) -> None:
+    bulk.call("TagResource", ResourceArn=bulk.desk.account.caller.collection_arn(PEOPLE), Tags={TAG: "false"})
+    store = s3_server.client()
+    store.create_bucket(Bucket="reprocess")
+    for name in ("obama", "biden"):
+        store.put_object(Bucket="reprocess", Key=name, Body=portraits[name])
+        image = {"S3Object": {"Bucket": "reprocess", "Name": name}}
+        bulk.job("IndexFaces", image, ExternalImageId=name)
+    store.delete_object(Bucket="reprocess", Key="biden")
+    bulk.start()
+    bulk.work()
+    (failure,) = bulk.reprocesses.failures(bulk.account_id, PEOPLE, token=None, size=10)["Failures"]
+    assert failure["Reason"] == "SOURCE_UNAVAILABLE"
+    assert [name for name, *_ in said(bulk.search(portraits["obama2"]))] == ["obama"]
