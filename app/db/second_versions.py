@@ -65,6 +65,18 @@ def insert_faces(
     vectors.insert(connection, search_tables.of_faces(version), collection, numbered)
 
 
+def take_along(
+    connection: Connection, collection: Row, version: FaceModelVersion, number: int, embedding: bytes
+) -> None:
+    """Give a face that stayed behind its embedding in the version that is searched."""
+    if collection.other_model is not None:
+        insert_faces(connection, collection, version, [(number, embedding)])
+        return
+    mine = (faces.c.collection_id == collection.collection_id) & (faces.c.face_no == number)
+    connection.execute(sa.update(faces).where(mine).values(emb32=embedding, model=version.version))
+    vectors.insert(connection, search_tables.of_faces(version), collection, [(number, embedding)])
+
+
 def delete_faces(connection: Connection, collection: Row, numbers: Sequence[int]) -> None:
     """Take what lies beside faces away."""
     connection.execute(
@@ -118,7 +130,7 @@ def settle_faces(connection: Connection, collection: Row, numbers: Sequence[int]
         sa.update(faces)
         .where(
             mine,
-            faces.c.model == drop.version,
+            faces.c.model != collection.model,
             face_embeddings.c.collection_id == faces.c.collection_id,
             face_embeddings.c.face_no == faces.c.face_no,
             face_embeddings.c.model == collection.model,
@@ -142,7 +154,7 @@ def settle_users(connection: Connection, collection: Row, numbers: Sequence[int]
         .scalar_subquery()
     )
     mine = (users.c.collection_id == collection.collection_id) & users.c.user_no.in_(numbers)
-    moved = sa.update(users).where(mine, users.c.model == drop.version)
+    moved = sa.update(users).where(mine, users.c.model != collection.model)
     connection.execute(moved.values(vec32=beside, model=collection.model))
     connection.execute(
         sa.delete(user_embeddings).where(

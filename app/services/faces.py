@@ -72,7 +72,9 @@ def index(connection: Connection, account_id: int, collection_id: str, image: In
     if collection is None:
         raise CollectionNotFound(collection_id)
     known = faces.of_image(connection, collection, image.image_id, image.external_image_id)
-    _store(connection, collection, image, [i for i, face in enumerate(image.chosen) if _known(face, known) is None])
+    found = [_known(face, known) for face in image.chosen]
+    _store(connection, collection, image, [place for place, row in enumerate(found) if row is None])
+    _take_along(connection, collection, image, found)
     stored = faces.of_image(connection, collection, image.image_id, image.external_image_id)
     return {
         "FaceRecords": [_record(face, stored) for face in image.chosen],
@@ -98,6 +100,14 @@ def _store(connection: Connection, collection: Row, image: IndexedImage, places:
     if image.crops and crops.wanted(collection.tags, default=True):
         kept = zip(numbers, (image.crops[place] for place in places), strict=True)
         face_crops.insert(connection, collection.collection_id, kept)
+
+
+def _take_along(connection: Connection, collection: Row, image: IndexedImage, found: list[Row | None]) -> None:
+    """Let faces that stayed behind in another version be found again, now that their picture has come once more."""
+    for row, embedding in zip(found, image.embeddings(collection.model), strict=True):
+        if row is not None and row.model != collection.model:
+            version = face_models.get(connection, collection.model)
+            second_versions.take_along(connection, collection, version, row.face_no, embedding)
 
 
 def _known(face: DetectedFace, rows: list[Row]) -> Row | None:

@@ -57,6 +57,11 @@ def second(database: Database, own: Settings, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="package")
+def third(database: Database, own: Settings, tmp_path_factory: pytest.TempPathFactory) -> FaceModelVersion:
+    return register_second_model(database, own, tmp_path_factory.mktemp("third"), "3.0")
+
+
+@pytest.fixture(scope="package")
 def worker(own: Settings, celery: Celery) -> Iterator[runtime.Runtime]:
     """One worker for all tests of this module: models take a moment to load."""
     runtime.open_runtime(own, celery)

@@ -62,6 +62,48 @@ def test_a_face_without_source_stays_behind_and_is_listed(bare: Bulk, portraits:
     assert bare.search(portraits["obama"]) == before
 
 
+@pytest.mark.parametrize("cleaned", [False, True])
+def test_who_stayed_behind_is_found_again_when_the_picture_comes_again(
+    bare: Bulk, portraits: dict[str, bytes], cleaned: bool
+) -> None:
+    (face_id,) = bare.index(portraits["obama"], "obama")
+    bare.start()
+    bare.work()
+    if cleaned:
+        bare.elapse(timedelta(days=8))
+        bare.work()
+    assert bare.search(portraits["obama"])["FaceMatches"] == []
+    assert bare.index(portraits["obama"], "obama") == [face_id]
+    (match,) = bare.search(portraits["obama"])["FaceMatches"]
+    assert (match["Face"]["FaceId"], match["Face"]["IndexFacesModelVersion"]) == (face_id, "2.0")
+    assert match["Similarity"] == pytest.approx(100, abs=1e-3)
+    bare.elapse(timedelta(days=8))
+    bare.work()
+    bare.assert_clean(model="2.0", other=VERSION_1)
+    assert bare.search(portraits["obama"])["FaceMatches"] == [match]
+
+
+def test_who_stayed_behind_in_one_version_may_come_along_into_the_next(
+    bare: Bulk, portraits: dict[str, bytes], pictures: PictureServer, third: FaceModelVersion
+) -> None:
+    url = pictures.put("obama", portraits["obama"])
+    (face_id,) = bare.index(url, "obama")
+    pictures.put("obama", 404)
+    bare.start()
+    bare.work()
+    bare.elapse(timedelta(days=8))
+    bare.work()
+    assert reasons(bare) == [(face_id, "SOURCE_UNAVAILABLE")]
+    pictures.put("obama", portraits["obama"])
+    bare.reprocesses.start(bare.account_id, PEOPLE, third.version, "abort")
+    bare.work()
+    bare.elapse(timedelta(days=8))
+    bare.work()
+    (match,) = bare.search(portraits["obama"])["FaceMatches"]
+    assert match["Face"]["IndexFacesModelVersion"] == third.version
+    bare.assert_clean(model=third.version, other=bare.second)
+
+
 def test_who_stayed_behind_is_found_again_after_the_way_back(bare: Bulk, portraits: dict[str, bytes]) -> None:
     ids = bare.index_four(portraits)
     before = bare.search(portraits["obama"])
