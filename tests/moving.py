@@ -40,7 +40,8 @@ class Moving:
 
     def command(self, *arguments: str) -> str:
         """Run `rekollect` beside the stack."""
-        environment = {**os.environ, **self.live.stack.variables}
+        reach = {"REKOLLECT_URL": self.live.url, "REKOLLECT_API_KEY": self.live.key.api_key}
+        environment = {**os.environ, **self.live.stack.variables, **reach}
         command = [sys.executable, "-m", "app.cli.main", *arguments]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr

@@ -26,6 +26,8 @@ COMMANDS = {
     "jobs": ("jobs:configure", "jobs: submit, list, show, cancel, retry"),
     "webhooks": ("webhooks:configure", "webhooks: endpoints, deliveries, the account's secret"),
     "models": ("models:configure", "face models: list, pull, verify, add, default"),
+    "reprocess": ("reprocess:configure", "another face model version for a collection: start, show, roll back"),
+    "crops": ("reprocess:configure_crops", "kept crops of faces: show, keep, drop, purge"),
     "samples": ("samples:configure", "sample portraits: pull"),
     "api": ("processes:configure_api", "run the web process"),
     "worker": ("processes:configure_worker", "run a worker process"),

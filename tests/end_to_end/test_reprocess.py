@@ -63,3 +63,17 @@ def test_a_reprocess_outlives_its_workers(moving: Moving) -> None:
     assert moving.status()["Status"] == "SUCCEEDED"
     moving.check_complete(TWO)
     assert moving.embedded() == FACES
+
+
+def test_the_same_from_a_shell(moving: Moving) -> None:
+    moving.begin("shell")
+    assert moving.command("crops", "show", "shell").splitlines()[1].split() == ["KeepCrops", "yes"]
+    moving.command("crops", "drop", "shell")
+    moving.index("biden-0")
+    moving.command("crops", "keep", "shell")
+    moving.index("obama-0")
+    shown = moving.command("reprocess", "start", "shell", "--to", TWO, "--wait")
+    assert "SUCCEEDED" in shown
+    assert "NO_SOURCE" in moving.command("reprocess", "failures", "shell")
+    assert "ROLLED_BACK" in moving.command("reprocess", "rollback", "shell")
+    assert '"Deleted": 1' in moving.command("crops", "purge", "shell", "--json")
