@@ -24,7 +24,6 @@ RUN_NEXT = "rekollect.run_next"
 DELIVER_NEXT = "rekollect.deliver_next"
 SWEEP = "rekollect.sweep"
 PURGE = "rekollect.purge"
-REPROCESS_NEXT = "rekollect.reprocess_next"
 
 #: A bell that nobody heard for this long is worthless: the sweeper has rung again since.
 _BELL_EXPIRES_SECONDS = 120
@@ -115,16 +114,9 @@ class Doorbell:
 
     def ring(self, lane: str, times: int = 1) -> bool:
         """Ring once for each piece of work; False where Redis did not take the bell."""
-        task, args = (DELIVER_NEXT, []) if lane == Lane.WEBHOOKS else (RUN_NEXT, [lane])
-        return self._ring(lane, task, args, times)
-
-    def ring_reprocess(self, times: int = 1) -> bool:
-        """Ring for pieces of reprocesses, which wait in the bulk lane and are no jobs."""
-        return self._ring(Lane.BULK, REPROCESS_NEXT, [], times)
-
-    def _ring(self, lane: str, task: str, args: list[str], times: int) -> bool:
         if self._is_silent():
             return False
+        task, args = (DELIVER_NEXT, []) if lane == Lane.WEBHOOKS else (RUN_NEXT, [lane])
         options = {"queue": lane, "expires": _BELL_EXPIRES_SECONDS, "retry": False}
         try:
             with self._producers.acquire(block=True, timeout=_RING_SECONDS) as producer:

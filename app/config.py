@@ -167,6 +167,7 @@ class Settings:
     max_running_jobs: int = _setting(
         _positive, "jobs that one account may have running; above it submits get 429", 1_000
     )
+    max_upload_megabytes: int = _setting(_positive, "largest upload of a batch's items as JSON Lines", 2_048)
     shed_after_seconds: int = _setting(
         _positive,
         "when interactive jobs wait this long for a worker, new ones are refused with 503; LOW ones at half of it",
@@ -175,7 +176,9 @@ class Settings:
     api_processes: int = _setting(_positive, "web server processes", 1)
     api_threads: int = _setting(_positive, "threads of each web server process", 64)
     worker_threads: int = _setting(_positive, "jobs that one worker process runs at once", 2)
-    courier_threads: int = _setting(_positive, "webhooks that one courier process sends at once", 64)
+    courier_threads: int = _setting(
+        _positive, "webhooks that one courier process sends at once; half of them may be one account's", 64
+    )
     run_timeout_seconds: int = _setting(_positive, "longest run of one job; after that it is taken from its worker", 60)
     job_retention_days: int = _setting(_positive, "days that a finished job and its result are kept", 30)
     keep_crops: bool = _setting(

@@ -203,6 +203,11 @@ class JobNotFound(ResourceNotFound):
         super().__init__(f"The job id: {job_id} does not exist")
 
 
+class BatchNotFound(ResourceNotFound):
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(f"The batch id: {batch_id} does not exist")
+
+
 class JobGone(ServiceError):
     """The job ended so long ago that it and its result were deleted."""
 

@@ -7,7 +7,17 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import PathConverter
 
 from app import logs
-from app.api import docs, jobs, probes, problems, rekognition, reprocesses, webhook_deliveries, webhook_endpoints
+from app.api import (
+    batches,
+    docs,
+    jobs,
+    probes,
+    problems,
+    rekognition,
+    reprocesses,
+    webhook_deliveries,
+    webhook_endpoints,
+)
 from app.api.context import Context, install
 from app.api.errors import aws_answer, internal, name_request, problem
 from app.broker import Doorbell, create_celery
@@ -18,6 +28,7 @@ from app.encryption import Cipher
 from app.errors import SerializationError, ServiceError
 from app.rate_limits import RateLimiter
 from app.services.admission import Admission, Limits
+from app.services.batch_outcomes import BatchOutcomes
 from app.services.outcomes import Outcomes
 from app.services.waiting import Waiting
 
@@ -49,13 +60,14 @@ def create_app(settings: Settings | None = None) -> Flask:
             database, Limits(settings.max_queued_jobs, settings.max_running_jobs, settings.shed_after_seconds)
         ),
         outcomes=Outcomes(database, doorbell, keep=settings.job_retention),
+        batch_outcomes=BatchOutcomes(database, doorbell, keep=settings.job_retention),
         waiting=Waiting(database, JobListener(settings.database_url), max_waiters=settings.seats),
         cipher=Cipher(settings.secret_key),
         rate_limiter=RateLimiter(settings.redis_url),
     )
     install(app.extensions, shared)
     app.url_map.converters["prefix"] = _Prefix
-    for module in (probes, docs, jobs, reprocesses, webhook_endpoints, webhook_deliveries, rekognition):
+    for module in (probes, docs, jobs, batches, reprocesses, webhook_endpoints, webhook_deliveries, rekognition):
         app.register_blueprint(module.blueprint)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)

@@ -14,7 +14,8 @@ from app.domain.jobs import Job
 from app.services import collections, operations
 from app.services.reprocesses import Reprocesses
 from tests.desk import Desk
-from workers import reprocess, tasks
+from workers import tasks
+from workers.bulk import reprocess
 from workers.runtime import Runtime
 
 PEOPLE = "people"
@@ -70,8 +71,11 @@ class Bulk:
 
     def work(self, *, until: Callable[[], bool] = lambda: False) -> None:
         """Do pieces of reprocesses until there is nothing to do."""
-        while not until() and reprocess.step(self.runtime):
+        while not until() and self.step():
             pass
+
+    def step(self) -> bool:
+        return reprocess.step(self.runtime, lambda: None)
 
     def elapse(self, time: timedelta) -> None:
         """Let time pass for reprocesses."""

@@ -21,9 +21,10 @@ LAYERS = (
     ("app.cli",),
     ("app.local", "workers.main"),
     ("app.main", "app.web_worker", "workers.tasks"),
-    ("workers.reprocess",),
+    ("workers.bulk",),
     ("app.api", "workers.courier", "workers.jobs"),
     ("workers.runtime",),
+    ("workers.store",),
     (
         "workers.heartbeat",
         "workers.bells",
@@ -32,6 +33,7 @@ LAYERS = (
         "workers.dispatcher",
         "workers.drain",
         "workers.insist",
+        "workers.slots",
         "workers.webhooks",
         "workers.fetch",
         "workers.vision",
@@ -83,7 +85,7 @@ OWNERS = {
     "onnx": ("workers.vision",),
     "numpy": ("workers.vision", "app.db.vectors", "app.domain.embeddings"),
     "boto3": ("workers.fetch", "app.cli.demo"),
-    "botocore": ("app.service_model", "app.sigv4", "workers.fetch", "app.cli.demo"),
+    "botocore": ("app.service_model", "app.sigv4", "workers.fetch", "workers.store", "app.cli.demo"),
     "cryptography": ("app.encryption",),
     "standardwebhooks": ("app.cli.receiver",),
 }

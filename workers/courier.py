@@ -26,10 +26,6 @@ log = logging.getLogger(__name__)
 #: How long the outcome of an attempt is kept while Postgres is away: what its lease leaves after a slow attempt.
 _KEEP_SECONDS = 40.0
 
-#: Deliveries that are taken at once, one for each receiver; the next ones are taken a moment later.
-_BATCH = 16
-
-
 _current: list[Dispatcher[Row]] = []
 
 
@@ -58,9 +54,10 @@ def close_courier() -> None:
 
 
 def take(runtime: Runtime, count: int) -> list[Row]:
-    """Take up to so many due deliveries."""
+    """Take up to so many due deliveries, one for each receiver; an account gets no more than half of the threads."""
+    share = max(1, runtime.settings.courier_threads // 2)
     with runtime.database.statement() as connection:
-        return deliveries.claim(connection, lease=webhooks.LEASE, limit=min(count, _BATCH))
+        return deliveries.claim(connection, lease=webhooks.LEASE, limit=count, share=share)
 
 
 def deliver(claim: Row, runtime: Runtime, *, chance: float) -> None:

@@ -15,7 +15,8 @@ log = logging.getLogger(__name__)
 
 Work = TypeVar("Work")
 
-#: Nothing was found: what wakes it within this time is looked for together.
+#: Nothing was found: what wakes it within this time is looked for together. A look that took longer is followed by a longer
+#: rest, so that looking never takes more than half of the time.
 _REST_SECONDS = 0.01
 
 
@@ -52,12 +53,21 @@ class Dispatcher(Generic[Work]):
         while self._wanted.wait() and not self._stopping:
             self._wanted.clear()
             try:
-                while (free := self._wait_for_threads()) and (found := self._take(free)):
-                    for work in found:
-                        self._begin(work)
+                time.sleep(max(_REST_SECONDS, self._begin_all()))
             except Exception as error:  # whatever it was: without this thread nothing is done any more
                 log.warning("dispatch_failed", exc_info=error)
-            time.sleep(_REST_SECONDS)
+                time.sleep(_REST_SECONDS)
+
+    def _begin_all(self) -> float:
+        """Begin all that is found; give the seconds that the look took which found nothing."""
+        while free := self._wait_for_threads():
+            began = time.monotonic()
+            found = self._take(free)
+            if not found:
+                return time.monotonic() - began
+            for work in found:
+                self._begin(work)
+        return 0.0
 
     def _wait_for_threads(self) -> int:
         """Wait until a thread is free, give how many are; none once it is to stop."""

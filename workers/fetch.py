@@ -32,6 +32,9 @@ class S3Client(Protocol):
     def get_object(self, **request: Any) -> dict[str, Any]:
         """Open an object."""
 
+    def list_objects_v2(self, **request: Any) -> dict[str, Any]:
+        """List some keys."""
+
 
 class Fetcher:
     """Reads images for all jobs of a worker. Threads may share one."""

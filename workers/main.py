@@ -55,7 +55,8 @@ def _ready(sender: Any, **_: Any) -> None:
 
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
-def _stop_courier(**_: Any) -> None:
+def _stop(**_: Any) -> None:
+    current().stopping.set()
     courier.close_courier()
 
 

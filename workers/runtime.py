@@ -6,20 +6,28 @@ Threads share all of it: onnxruntime's sessions are thread-safe, the pool hands 
 import logging
 import os
 import socket
+import threading
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from celery import Celery
 
 from app.broker import Doorbell, server
 from app.config import Settings
 from app.db.session import Database, servers
+from app.domain.batches import Chunk
+from app.domain.jobs import Claim
 from app.encryption import Cipher
+from app.services import batches, jobs
+from app.services.batch_expansion import Expansion, Listing
+from app.services.batch_outcomes import BatchOutcomes
 from app.services.outcomes import Outcomes
 from app.services.reembedding import Reembedding
-from workers.fetch import Fetcher, make_s3_client
+from workers.fetch import Fetcher, S3Client, make_s3_client
 from workers.heartbeat import Heartbeat
 from workers.outbound import Dialer
+from workers.slots import Slots
+from workers.store import Store
 from workers.vision.engines import Engines
 
 log = logging.getLogger(__name__)
@@ -39,11 +47,11 @@ class Runtime:
 
     @cached_property
     def database(self) -> Database:
-        """Connections to Postgres, enough for every thread of a worker, the heartbeat and the sweeper.
+        """Connections to Postgres, enough for every thread of a worker, the heartbeats and the sweeper.
 
         A courier has more threads than that, which wait for receivers far longer than they need a connection.
         """
-        return Database(self.settings.database_url, pool_size=max(self.settings.worker_threads, 8) + 4)
+        return Database(self.settings.database_url, pool_size=max(self.settings.worker_threads, 8) + 6)
 
     @cached_property
     def doorbell(self) -> Doorbell:
@@ -61,9 +69,34 @@ class Runtime:
         return Reembedding(self.database, self.doorbell, rollback_window=self.settings.rollback_window)
 
     @cached_property
-    def heartbeat(self) -> Heartbeat:
+    def heartbeat(self) -> Heartbeat[Claim]:
         """Renews the leases of the jobs that run here."""
-        return Heartbeat(self.database, run_timeout=self.settings.run_timeout)
+        return Heartbeat(partial(jobs.renew, self.database), run_timeout=self.settings.run_timeout)
+
+    @cached_property
+    def batch_heartbeat(self) -> Heartbeat[Chunk | Listing]:
+        """Renews the leases of the chunks of batches that run here."""
+        return Heartbeat(partial(batches.renew, self.database), run_timeout=self.settings.run_timeout)
+
+    @cached_property
+    def batch_outcomes(self) -> BatchOutcomes:
+        """Ends items of batches."""
+        return BatchOutcomes(self.database, self.doorbell, keep=self.settings.job_retention)
+
+    @cached_property
+    def expansion(self) -> Expansion:
+        """Lists items of batches."""
+        return Expansion(self.database, self.batch_outcomes)
+
+    @cached_property
+    def slots(self) -> Slots:
+        """Shares the threads between what somebody waits for and the rest."""
+        return Slots(self.settings.worker_threads)
+
+    @cached_property
+    def stopping(self) -> threading.Event:
+        """Set when the process was asked to stop: long work ends at its next step."""
+        return threading.Event()
 
     @cached_property
     def engines(self) -> Engines:
@@ -84,7 +117,17 @@ class Runtime:
     @cached_property
     def fetcher(self) -> Fetcher:
         """Reads images, wherever they are."""
-        return Fetcher(self.dialer, make_s3_client(self.settings))
+        return Fetcher(self.dialer, self.s3_client)
+
+    @cached_property
+    def s3_client(self) -> S3Client:
+        """The client for pictures and manifests in S3."""
+        return make_s3_client(self.settings)
+
+    @cached_property
+    def store(self) -> Store:
+        """Lists keys and reads manifests in S3."""
+        return Store(self.s3_client)
 
     @cached_property
     def cipher(self) -> Cipher:

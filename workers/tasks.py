@@ -10,50 +10,44 @@ from celery import shared_task
 from app import broker, service_model
 from app.domain.jobs import LEASE, Claim, Lane
 from app.errors import ServiceError, ServiceUnavailable
-from app.services import events, jobs, request_tokens
+from app.services import batches, events, jobs, request_tokens
 from app.services.outcomes import Complete
-from workers import courier, reprocess
+from workers import courier
 from workers.bells import Bell
+from workers.bulk import slice as bulk_slice
 from workers.heartbeat import CancelRequested
 from workers.insist import insist
-from workers.jobs import compare_faces, detect_faces, index_faces, quick, search_faces, search_users
+from workers.jobs import kinds
 from workers.runtime import Runtime, current
 
 log = logging.getLogger(__name__)
 
 _PURGE_SECONDS = 20.0  # of the minute between two ticks
 
-#: What needs a look at pixels; every other operation is answered from Postgres, as on POST /.
-_KINDS = {
-    "CompareFaces": compare_faces.run,
-    "DetectFaces": detect_faces.run,
-    "IndexFaces": index_faces.run,
-    "SearchFacesByImage": search_faces.run,
-    "SearchUsersByImage": search_users.run,
-}
-
 
 @shared_task(name=broker.RUN_NEXT, Request=Bell)  # type: ignore[untyped-decorator]  # Celery ships no types
 def run_next(lane: str) -> bool:
-    """Claim the next job of a lane, run it, and end it; False where there was none.
+    """Claim the next job of a lane, run it, and end it; for bulk work go on for a slice of time. False where there was none.
 
     A bell for bulk work first does what somebody waits for: behind a thousand bulk bells an interactive one is heard late.
     """
-    if lane == Lane.BULK:
-        _run_next(Lane.INTERACTIVE)
-    return _run_next(lane)
+    if lane != Lane.BULK:
+        return _run_urgent()
+    _run_urgent()
+    worked = False
+    with _postgres_may_be_away(broker.RUN_NEXT):
+        worked = bulk_slice.run(current(), run_urgent=_run_urgent, run_job=_run_bulk_job)
+    return worked  # noqa: RET504 - where the block swallowed an error, this is the first value
 
 
-@shared_task(name=broker.REPROCESS_NEXT, Request=Bell)  # type: ignore[untyped-decorator]
-def reprocess_next() -> bool:
-    """Do a piece of a reprocess and ring for the next; False where there was none. What somebody waits for goes first."""
-    _run_next(Lane.INTERACTIVE)
-    runtime, found = current(), False
-    with _postgres_may_be_away(broker.REPROCESS_NEXT):
-        found = reprocess.step(runtime)
-    if found:
-        runtime.doorbell.ring_reprocess()
-    return found
+def _run_urgent() -> bool:
+    with current().slots.urgent():
+        return _run_next(Lane.INTERACTIVE)
+
+
+def _run_bulk_job() -> bool:
+    with current().slots.item():
+        return _run_next(Lane.BULK)
 
 
 def _run_next(lane: str) -> bool:
@@ -87,7 +81,7 @@ def _run(claim: Claim, runtime: Runtime) -> str:
     """Run a claimed job. Faults of the caller end it; anything unexpected is logged and tried again a few times."""
     outcomes = runtime.outcomes
     try:
-        complete = _KINDS.get(claim.operation, quick.run)(claim, runtime)
+        complete = kinds.run(claim, runtime)
         shaped = _shaped(claim.operation, complete)
         return _end(lambda: outcomes.succeed(claim, shaped), "succeeded")
     except CancelRequested:
@@ -119,12 +113,13 @@ def deliver_next() -> None:
 
 @shared_task(name=broker.SWEEP, Request=Bell)  # type: ignore[untyped-decorator]
 def sweep() -> None:
-    """Take jobs from dead workers, expire what nobody started, ring again for what waits."""
+    """Take work from dead workers, expire what nobody started, ring again for what waits."""
     runtime = current()
     with _postgres_may_be_away(broker.SWEEP):
-        rescued = runtime.outcomes.rescue()
+        rescued = runtime.outcomes.rescue() + runtime.batch_outcomes.sweep()
         expired = runtime.outcomes.expire()
         jobs.ring_again(runtime.database, runtime.doorbell)
+        batches.ring_again(runtime.database, runtime.doorbell)
         runtime.reembedding.ring_again()
         if rescued or expired:
             log.warning("swept", extra={"rescued": rescued, "expired": expired})
@@ -132,12 +127,14 @@ def sweep() -> None:
 
 @shared_task(name=broker.PURGE, Request=Bell)  # type: ignore[untyped-decorator]
 def purge() -> None:
-    """Delete jobs past their retention, old events that belong to no job, and old request tokens."""
+    """Delete jobs and batches past their retention, old events that belong to none, and old request tokens."""
     with _postgres_may_be_away(broker.PURGE):
         deadline = time.monotonic() + _PURGE_SECONDS
         total = 0
         while (deleted := jobs.purge(current().database)) and time.monotonic() < deadline:
             total += deleted
+        while batches.purge(current().database) and time.monotonic() < deadline:
+            pass
         while events.purge(current().database) and time.monotonic() < deadline:
             pass
         request_tokens.purge(current().database)
@@ -148,5 +145,5 @@ def purge() -> None:
 def drain_jobs() -> None:
     """Do what the bells of a worker would have asked for, while there are none."""
     sweep()
-    while any(run_next(lane) for lane in (Lane.INTERACTIVE.value, Lane.BULK.value)) or reprocess_next():
+    while any(run_next(lane) for lane in (Lane.INTERACTIVE.value, Lane.BULK.value)):
         pass

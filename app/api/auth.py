@@ -11,7 +11,7 @@ from app.api.context import Context
 from app.domain.caller import Caller
 from app.domain.scopes import MANAGE_WEBHOOKS
 from app.errors import ExpiredToken, MissingAuthenticationToken, UnrecognizedClient
-from app.services import access_keys
+from app.services import access_keys, operations
 from app.services.access_keys import KnownKey
 
 
@@ -67,6 +67,19 @@ def authorize(caller: Caller, operation: str, input_: Mapping[str, Any]) -> None
     caller.check_allowed(operation, collection)
     if operation == "CreateCollection" and input_.get("Tags"):
         caller.check_allowed("TagResource", collection)  # as at AWS: tags are a permission of their own
+
+
+def authorize_batch(caller: Caller, operation: str, defaults: Mapping[str, Any]) -> None:
+    """Raise AccessDenied unless the caller's key may do this to the batch's collection; to any, where its items name theirs."""
+    if operation in operations.ON_COLLECTION and "CollectionId" not in defaults:
+        caller.check_allowed_everywhere(operation)
+    else:
+        caller.check_allowed(operation, defaults.get("CollectionId"))
+
+
+def has_token(request: Request) -> bool:
+    """Tell whether the caller shows a bearer token, which covers no body."""
+    return request.headers.get("Authorization", "").partition(" ")[0].lower() == "bearer"
 
 
 def webhook_manager(request: Request, context: Context) -> Caller:

@@ -10,6 +10,7 @@ from app.db.session import Database
 from app.encryption import Cipher
 from app.rate_limits import RateLimiter
 from app.services.admission import Admission
+from app.services.batch_outcomes import BatchOutcomes
 from app.services.outcomes import Outcomes
 from app.services.waiting import Waiting
 
@@ -25,6 +26,7 @@ class Context:
     doorbell: Doorbell
     admission: Admission
     outcomes: Outcomes
+    batch_outcomes: BatchOutcomes
     waiting: Waiting
     cipher: Cipher
     rate_limiter: RateLimiter

@@ -37,7 +37,7 @@ def read(caller: Caller, shared: Context) -> Submission:
     operation = members.get("Operation")
     if not isinstance(operation, str) or operation not in operations.ALL:
         raise ValidationError(f"Operation must be one of {', '.join(sorted(operations.ALL))}.")
-    url, endpoint_id = _webhook(members.get("Webhook"), shared)
+    url, endpoint_id = read_webhook(members.get("Webhook"), shared)
     return Submission(
         account_id=caller.account_id,
         operation=operation,
@@ -46,7 +46,7 @@ def read(caller: Caller, shared: Context) -> Submission:
         webhook_url=url,
         webhook_endpoint_id=endpoint_id,
         tells_endpoints=url is None and endpoint_id is None,
-        caller_metadata=_caller_metadata(members.get("Metadata")),
+        caller_metadata=read_metadata(members.get("Metadata")),
         priority=_priority(members.get("Priority")),
         start_by=_deadline(members.get("Deadline")),
         region=caller.region,
@@ -100,8 +100,8 @@ def _check_image_url(url: str | None, shared: Context) -> None:
             raise InvalidImageUrl(str(error)) from error
 
 
-def _webhook(webhook: object, shared: Context) -> tuple[str | None, uuid.UUID | None]:
-    """Read whom the job's end is told: a URL, an endpoint, or neither."""
+def read_webhook(webhook: object, shared: Context) -> tuple[str | None, uuid.UUID | None]:
+    """Read whom the end of a job or a batch is told: a URL, an endpoint, or neither."""
     if webhook is None:
         return None, None
     if (
@@ -154,7 +154,8 @@ def _deadline(value: object) -> timedelta | datetime | None:
     return moment
 
 
-def _caller_metadata(value: object) -> dict[str, str] | None:
+def read_metadata(value: object) -> dict[str, str] | None:
+    """Read what a caller wants to find again on a job or a batch."""
     if value is None:
         return None
     if (

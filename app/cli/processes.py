@@ -73,7 +73,8 @@ def worker(arguments: argparse.Namespace) -> NoReturn:
     """Run jobs: fetch, look, search."""
     settings = Settings.from_environment()
     lanes = f"{Lane.INTERACTIVE},{Lane.BULK},{Lane.MAINTENANCE}"
-    _celery_worker("worker", lanes, settings.worker_threads)
+    # One thread more than jobs run at once: bulk work never takes it, so that what somebody waits for is heard at once.
+    _celery_worker("worker", lanes, settings.worker_threads + 1)
 
 
 def courier(arguments: argparse.Namespace) -> NoReturn:

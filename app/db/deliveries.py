@@ -20,12 +20,13 @@ _now = sa.func.now()
 _lease = sa.bindparam("lease", type_=sa.Interval)
 
 
-def claim(connection: Connection, *, lease: timedelta, limit: int = 1) -> list[Row]:
+def claim(connection: Connection, *, lease: timedelta, limit: int, share: int) -> list[Row]:
     """Take due deliveries of different receivers, with all that an attempt needs: body, secrets, time in epoch seconds.
 
-    There may be more of the same receivers. Endpoints have `secrets` of their own, the newest first.
+    There may be more of the same receivers. No account has more than `share` under way. Endpoints have `secrets` of their own,
+    the newest first.
     """
-    return list(connection.execute(_CLAIM, {"lease": lease, "most": limit}))
+    return list(connection.execute(_CLAIM, {"lease": lease, "most": limit, "share": share}))
 
 
 def _claim_and_open_attempt() -> sa.Select[*tuple[Any, ...]]:

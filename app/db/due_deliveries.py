@@ -1,7 +1,7 @@
-"""Which delivery is next: fair over receivers, so that a slow one never delays another.
+"""Which deliveries are next: in turns between accounts and between receivers, so that a slow one never delays another.
 
 Receivers are found one after the other in an index, however many deliveries each has; those that may not be sent anything now
-are passed over. Only the row that is taken is ever locked.
+are passed over. Only the rows that are taken are ever locked.
 """
 
 from typing import Any
@@ -21,11 +21,12 @@ _DUE = (
 
 
 def next_due() -> sa.CTE:
-    """Lock and give the deliveries that are due the longest, one for each receiver, up to `most`.
+    """Lock and give deliveries that are due, one for each receiver, up to `most`; no account gets beyond `share`.
 
-    Receivers that have the fewest under way come first. `probing` tells that a delivery tries a half open circuit.
+    The account that has the fewest under way comes first, and of its receivers the one that has. `probing` tells that a
+    delivery tries a half open circuit.
     """
-    ready = _ready_receivers().order_by("under_way", "next_attempt_at").cte("ready")
+    ready = _in_turns(_ready_receivers().cte("sendable"))
     first = (
         sa.select(deliveries.c.delivery_id, deliveries.c.trigger)
         .where(same_receiver(deliveries, ready), *_DUE)
@@ -39,19 +40,27 @@ def next_due() -> sa.CTE:
     return chosen.select_from(ready.join(first, sa.true())).limit(sa.bindparam("most", type_=sa.Integer)).cte("due")
 
 
+def _in_turns(sendable: sa.CTE) -> sa.CTE:
+    """Number what each account would have under way with one receiver after the other, and put them in that order."""
+    share = sa.bindparam("share", type_=sa.Integer)
+    accounts = sa.select(sendable.c.account_id).distinct().subquery("accounts")
+    busy = _count_leased(accounts, _leased.c.account_id == accounts.c.account_id, limit=share).lateral("busy")
+    place = sa.func.row_number().over(
+        partition_by=sendable.c.account_id, order_by=(sendable.c.under_way, sendable.c.next_attempt_at)
+    )
+    numbered = (
+        sa.select(sendable, (busy.c.under_way + place).label("turn"))
+        .select_from(sendable.join(accounts, accounts.c.account_id == sendable.c.account_id).join(busy, sa.true()))
+        .subquery("numbered")
+    )
+    ordered = sa.select(numbered).where(numbered.c.turn <= share).order_by(numbered.c.turn, numbered.c.next_attempt_at)
+    return ordered.cte("ready")
+
+
 def _ready_receivers() -> sa.Select[*tuple[Any, ...]]:
     """Select the receivers to whom something may be sent now, and how much more than is under way."""
     heads = _heads()
-    leased = deliveries.alias("leased")
-    under_way = (
-        sa.select(sa.func.count().label("under_way"))
-        .where(
-            leased.c.account_id == heads.c.account_id,
-            leased.c.receiver == heads.c.receiver,
-            leased.c.leased_until > _now,
-        )
-        .lateral("under_way")
-    )
+    under_way = _count_leased(heads, same_receiver(_leased, heads), limit=MAX_CONCURRENCY).lateral("under_way")
     concurrency = sa.func.coalesce(receivers.c.concurrency, MAX_CONCURRENCY)
     probing = sa.func.coalesce(receivers.c.failures >= FAILURES_TO_OPEN, False)
     return (
@@ -82,6 +91,18 @@ def _heads() -> sa.CTE:
     beyond = sa.tuple_(deliveries.c.account_id, deliveries.c.receiver) > sa.tuple_(heads.c.account_id, heads.c.receiver)
     following = sa.select(*columns).where(_pending, beyond).order_by(*order).limit(1).lateral("following")
     return heads.union_all(sa.select(following).select_from(heads.join(following, sa.true())))
+
+
+_leased = deliveries.alias("leased")
+
+
+def _count_leased(
+    whose: sa.FromClause, condition: sa.ColumnElement[bool], *, limit: int | sa.ColumnElement[int]
+) -> sa.Select[Any]:
+    """Count deliveries under way, up to a limit. It and the order have Postgres walk the index, which mends itself so."""
+    some = sa.select(sa.literal(1)).where(condition, _leased.c.leased_until > _now).correlate(whose)
+    bounded = some.order_by(_leased.c.account_id, _leased.c.receiver).limit(limit).lateral("some")
+    return sa.select(sa.func.count().label("under_way")).select_from(bounded)
 
 
 def takeable(limit: int) -> sa.Select[*tuple[Any, ...]]:

@@ -104,6 +104,11 @@ class Claim:
     input: dict[str, Any]
     region: str | None  # that the caller signed for
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells it from every other claim."""
+        return self.job_id, self.lease
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

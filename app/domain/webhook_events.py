@@ -6,6 +6,7 @@ A message is made once and its bytes are kept: every attempt sends exactly those
 import json
 from typing import Any
 
+from app.domain.batches import COMPLETED
 from app.domain.jobs import TERMINAL, event_type
 from app.domain.webhooks import MAX_BODY_BYTES
 
@@ -16,7 +17,7 @@ DISABLED = "webhook.disabled"  #: an endpoint was disabled because it failed for
 REPROCESSED = "reprocess.completed"  #: a collection has moved to another face model version, or the move was given up
 
 #: Every type there is.
-TYPES = (*sorted(event_type(status) for status in TERMINAL), REPROCESSED, DISABLED, FAILING, TEST)
+TYPES = (*sorted(event_type(status) for status in TERMINAL), COMPLETED, REPROCESSED, DISABLED, FAILING, TEST)
 
 
 def message(type_: str, timestamp: str | None, data: dict[str, Any]) -> bytes:

@@ -7,14 +7,15 @@ ending. The body is stored once, and every attempt sends exactly those bytes. An
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy.engine import Connection
 
 from app.db import endpoints
 from app.db import events as rows
 from app.db.session import Database, Row, now
-from app.domain import webhooks
+from app.domain import batches, webhooks
+from app.domain.batches import Batch
 from app.domain.jobs import Job, document, event_type, iso
 from app.domain.webhook_events import TEST, message
 from app.errors import EndpointNotFound
@@ -26,9 +27,22 @@ KEEP = timedelta(days=30)
 _PURGE_LIMIT = 500
 
 
-def has_receiver(job: Job) -> bool:
-    """Tell whether the end of a job may be told to somebody."""
-    return job.webhook_url is not None or job.webhook_endpoint_id is not None or job.tells_endpoints
+class Work(Protocol):
+    """A job or a batch: work whose end may be told."""
+
+    @property
+    def account_id(self) -> int: ...
+    @property
+    def webhook_url(self) -> str | None: ...
+    @property
+    def webhook_endpoint_id(self) -> uuid.UUID | None: ...
+    @property
+    def tells_endpoints(self) -> bool: ...
+
+
+def has_receiver(work: Work) -> bool:
+    """Tell whether the end of a job or a batch may be told to somebody."""
+    return work.webhook_url is not None or work.webhook_endpoint_id is not None or work.tells_endpoints
 
 
 def publish(connection: Connection, job: Job) -> int:
@@ -42,14 +56,24 @@ def publish(connection: Connection, job: Job) -> int:
     return len(receivers)
 
 
-def _receivers(connection: Connection, job: Job, type_: str) -> list[dict[str, Any]]:
-    """List whom a job tells: its own URL, the endpoint that it names whatever that wants, or all that want the event."""
-    if job.webhook_url is not None:
-        return [{"receiver": webhooks.origin(job.webhook_url), "url": job.webhook_url}]
-    if job.webhook_endpoint_id is not None:
-        return _to(endpoints.hold(connection, job.account_id, job.webhook_endpoint_id))
-    if job.tells_endpoints:
-        return _to(endpoints.hold_wanting(connection, job.account_id, type_))
+def publish_batch(connection: Connection, batch: Batch) -> int:
+    """Write the one event of a batch, as it has ended, with a delivery to whoever wants it; give how many deliveries."""
+    receivers = _receivers(connection, batch, batches.COMPLETED)
+    if receivers:
+        shown = batches.document(batch)
+        event = _event(batch.account_id, batches.COMPLETED, shown["FinishedAt"], shown)
+        rows.insert(connection, {**event, "batch_id": uuid.UUID(batch.batch_id)}, receivers)
+    return len(receivers)
+
+
+def _receivers(connection: Connection, work: Work, type_: str) -> list[dict[str, Any]]:
+    """List whom work tells: its own URL, the endpoint that it names whatever that wants, or all that want the event."""
+    if work.webhook_url is not None:
+        return [{"receiver": webhooks.origin(work.webhook_url), "url": work.webhook_url}]
+    if work.webhook_endpoint_id is not None:
+        return _to(endpoints.hold(connection, work.account_id, work.webhook_endpoint_id))
+    if work.tells_endpoints:
+        return _to(endpoints.hold_wanting(connection, work.account_id, type_))
     return []
 
 

@@ -35,4 +35,7 @@ QUICK: dict[str, Handler] = {
 #: Run by workers as jobs, whichever way they came in.
 IMAGE = frozenset({"CompareFaces", "DetectFaces", "IndexFaces", "SearchFacesByImage", "SearchUsersByImage"})
 
+#: Those of them that work on a collection.
+ON_COLLECTION = frozenset({"IndexFaces", "SearchFacesByImage", "SearchUsersByImage"})
+
 ALL = frozenset(QUICK) | IMAGE

@@ -15,6 +15,7 @@ from app.db import reprocess_pages as pages
 from app.db import reprocesses as rows
 from app.db.session import Database, Row
 from app.domain.face_models import FaceModelVersion
+from app.domain.jobs import Lane
 from app.domain.reprocesses import MAX_CRASHES, PAGE_FACES, SOURCE_PAUSES, Failure, Reprocess, Status
 from app.services import reprocesses
 from app.services.reprocesses import BELLS
@@ -47,6 +48,7 @@ class Outcome:
     embedded: dict[int, bytes] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     postponed: list[Failure] = field(default_factory=list)  # failures that may pass
+    cut_short: bool = False  # the process was asked to stop before it had seen all faces
 
 
 class Reembedding:
@@ -125,7 +127,7 @@ class Reembedding:
         with self._database.transaction() as connection:
             unserved = rows.unserved(connection, silence=_RING_AGAIN)
         if unserved:
-            self._doorbell.ring_reprocess(BELLS)
+            self._doorbell.ring(Lane.BULK, BELLS)
 
 
 def _page(connection: Connection, reprocess: Reprocess, lease: Row) -> Page:
@@ -155,6 +157,8 @@ def _store(connection: Connection, collection: Row, page: Page, outcome: Outcome
     if patience and outcome.postponed:
         pause = SOURCE_PAUSES[page.lease.tries]
         pages.put_back(connection, page.lease, pause=pause, tries=page.lease.tries + 1)
+    elif outcome.cut_short:
+        pages.put_back(connection, page.lease, pause=timedelta())
     elif not page.whole:
         pages.put_back(connection, page.lease, pause=timedelta(), crashes=1)
     else:

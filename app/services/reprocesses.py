@@ -22,7 +22,7 @@ from app.services import events
 
 Document = dict[str, Any]
 
-#: Bells that are rung when there is a reprocess to work on; each rings one more when its piece of work is done.
+#: Bells that are rung when there is a reprocess to work on: as many threads wake. One too many finds nothing, and is forgotten.
 BELLS = 8
 
 
@@ -54,7 +54,7 @@ class Reprocesses:
             collections.set_versions(
                 connection, collection.collection_id, model=collection.model, other=version, indexes_other=True
             )
-        self._doorbell.ring_reprocess(BELLS)
+        self._doorbell.ring(Lane.BULK, BELLS)
         return document(reprocess)
 
     def get(self, account_id: int, name: str) -> Document:

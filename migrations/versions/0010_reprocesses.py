@@ -6,7 +6,7 @@ New tables, and nullable or defaulted columns: older code survives it as long as
 from alembic import op
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 

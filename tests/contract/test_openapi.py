@@ -100,7 +100,7 @@ def key(make_key: MakeKey) -> NewKey:
 
 @pytest.fixture
 def known(live: LiveStack, key: NewKey) -> Iterator[dict[str, str]]:
-    """A job that has failed, an endpoint, and a delivery to it, by the parameter that names them."""
+    """A job that has failed, a batch, an endpoint, and a delivery to it, by the parameter that names them."""
 
     def call(method: str, path: str, body: object = None) -> Any:
         answer = live.call(method, path, body, {"Prefer": "wait=20"}, key=key.api_key)
@@ -108,15 +108,14 @@ def known(live: LiveStack, key: NewKey) -> Iterator[dict[str, str]]:
         return answer.json if answer.body else None
 
     job = call("POST", "/v1/jobs", {"Operation": "DescribeCollection", "Input": {"CollectionId": "none"}})
+    batch = call(
+        "POST", "/v1/batches", {"Operation": "DetectFaces", "Items": [{"Input": {"Image": {"Url": OUT_OF_REACH}}}]}
+    )
     endpoint = call("POST", ENDPOINTS, {"Url": OUT_OF_REACH, "EventTypes": ["webhook.failing"]})["EndpointId"]
     delivery = call("POST", f"{ENDPOINTS}/{endpoint}/test")
     call("POST", "/v1/jobs", {"Operation": "CreateCollection", "Input": {"CollectionId": COLLECTION}})
-    yield {
-        "JobId": job["JobId"],
-        "EndpointId": endpoint,
-        "DeliveryId": delivery["DeliveryId"],
-        "CollectionId": COLLECTION,
-    }
+    made = {"JobId": job["JobId"], "BatchId": batch["BatchId"], "CollectionId": COLLECTION}
+    yield {**made, "EndpointId": endpoint, "DeliveryId": delivery["DeliveryId"]}
     for made in call("GET", ENDPOINTS)["Endpoints"]:
         call("DELETE", f"{ENDPOINTS}/{made['EndpointId']}")
 

@@ -71,6 +71,8 @@ def clean_jobs(database: Database) -> None:
     """No job and no event of an earlier test: claims are made across accounts."""
     with database.transaction() as connection:
         connection.execute(sa.delete(schema.jobs))
+        connection.execute(sa.delete(schema.batch_items))
+        connection.execute(sa.delete(schema.batches))
         connection.execute(sa.delete(schema.events))
 
 

@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -78,12 +79,12 @@ def test_another_accounts_job_cannot_be_canceled(desk: Desk) -> None:
 def test_a_heartbeat_tells_the_worker_that_its_job_is_canceled(desk: Desk) -> None:
     job = desk.submit()
     claim = desk.claim()
-    heart = Heartbeat(desk.database, run_timeout=timedelta(seconds=60))
+    heart = Heartbeat(partial(jobs.renew, desk.database), run_timeout=timedelta(seconds=60))
     with heart.hold(claim):
         heart.check(claim)
         cancel(desk, job.job_id)
         assert desk.renew(claim) == {(claim.job_id, claim.lease)}
-        heart._canceled = desk.renew(claim)
+        heart._stopped = desk.renew(claim)
         with pytest.raises(CancelRequested):
             heart.check(claim)
 

@@ -6,12 +6,14 @@ import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
 
 from app.db import claims, schema
 from app.domain.jobs import HEARTBEAT, LEASE, Lane, Priority, Status
+from app.services import jobs
 from tests.desk import Desk
 from tests.factories import make_account
 from workers import heartbeat
@@ -145,7 +147,7 @@ def test_the_heartbeat_renews_what_is_held_and_no_longer(desk: Desk, monkeypatch
     monkeypatch.setattr(heartbeat, "HEARTBEAT", HEARTBEAT / 100)
     desk.submit()
     claim = desk.claim()
-    beating = Heartbeat(desk.database, run_timeout=timedelta(minutes=1))
+    beating = Heartbeat(partial(jobs.renew, desk.database), run_timeout=timedelta(minutes=1))
     with beating.hold(claim):
         desk.elapse(LEASE.total_seconds() + 1)
         _wait_for_a_beat(desk)
@@ -159,7 +161,7 @@ def test_the_heartbeat_survives_a_database_that_refuses(desk: Desk, monkeypatch:
     monkeypatch.setattr(heartbeat, "HEARTBEAT", HEARTBEAT / 100)
     desk.submit()
     claim = desk.claim()
-    beating = Heartbeat(desk.database, run_timeout=timedelta(minutes=1))
+    beating = Heartbeat(partial(jobs.renew, desk.database), run_timeout=timedelta(minutes=1))
     with beating.hold(claim):
         desk.change(sa.text("ALTER TABLE jobs RENAME COLUMN heartbeat_at TO renamed"))
         try:
@@ -187,12 +189,15 @@ def test_a_process_whose_job_hangs_for_good_ends_itself(database_url: str) -> No
     script = f"""
 import time
 from datetime import timedelta
+from functools import partial
 from app.db.session import Database
 from app.domain.jobs import Claim
+from app.services import jobs
 from workers import heartbeat
 heartbeat.HEARTBEAT, heartbeat.GRACE_SECONDS = timedelta(seconds=0.05), 0.1
 claim = Claim("00000000-0000-0000-0000-000000000000", 1, 1, 0, 1, "DetectFaces", {{}}, None)
-with heartbeat.Heartbeat(Database({database_url!r}), run_timeout=timedelta(seconds=0.2)).hold(claim):
+renew = partial(jobs.renew, Database({database_url!r}))
+with heartbeat.Heartbeat(renew, run_timeout=timedelta(seconds=0.2)).hold(claim):
     time.sleep(20)
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=15, check=False)

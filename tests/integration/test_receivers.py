@@ -10,11 +10,11 @@ import sqlalchemy as sa
 
 from app.db import deliveries, schema
 from app.domain.receivers import FAILURES_TO_OPEN, FIRST_OPEN, MAX_CONCURRENCY
-from app.domain.webhooks import LEASE
+from app.domain.webhooks import LEASE, origin
 from app.services import events
 from app.services.endpoints import Endpoints
 from tests.desk import Desk
-from tests.factories import CIPHER, make_account, make_endpoint
+from tests.factories import CIPHER, Account, make_account, make_endpoint
 from tests.scripted import answer, raw
 from tests.sending import deliver, receiver
 from workers import courier
@@ -34,10 +34,10 @@ def tell_endpoint(desk: Desk, endpoint_id: uuid.UUID) -> None:
     desk.outcomes.succeed(desk.claim(), lambda connection: {})
 
 
-def take(desk: Desk, limit: int = 1) -> list[str]:
+def take(desk: Desk, limit: int = 1, share: int = 32) -> list[str]:
     """Take due deliveries, and give where they go."""
     with desk.database.transaction() as connection:
-        return [row.url for row in deliveries.claim(connection, lease=LEASE, limit=limit)]
+        return [row.url for row in deliveries.claim(connection, lease=LEASE, limit=limit, share=share)]
 
 
 def count_due(desk: Desk) -> int:
@@ -88,15 +88,35 @@ def test_many_are_taken_at_once_one_for_each_receiver(desk: Desk) -> None:
     assert sorted(take(desk, 10)) == ["https://2.test/", "https://3.test/", "https://busy.test/"]
 
 
+def tell_from(desk: Desk, account: Account, *urls: str) -> None:
+    """Write events of another account, due as of now."""
+    with desk.database.transaction() as connection:
+        for url in urls:
+            mine = {"event_id": f"evt_{uuid.uuid4().hex}", "account_id": account.account_id}
+            connection.execute(sa.insert(schema.events).values(**mine, type="job.succeeded", body=b"{}"))
+            connection.execute(sa.insert(schema.deliveries).values(**mine, receiver=origin(url), url=url))
+
+
 def test_receivers_of_two_accounts_at_one_url_are_two(desk: Desk) -> None:
     tell(desk, *["https://one.test/"] * 5)
-    other = make_account(desk.database)
-    with desk.database.transaction() as connection:
-        body = {"event_id": "evt_other", "account_id": other.account_id, "type": "job.succeeded", "body": b"{}"}
-        connection.execute(sa.insert(schema.events).values(**body))
-        row = {"event_id": "evt_other", "account_id": other.account_id, "receiver": "https://one.test"}
-        connection.execute(sa.insert(schema.deliveries).values(**row, url="https://one.test/other"))
+    tell_from(desk, make_account(desk.database), "https://one.test/")
     assert len([url for _ in range(6) for url in take(desk)]) == MAX_CONCURRENCY + 1
+
+
+def test_accounts_take_turns_however_many_receivers_one_has(desk: Desk) -> None:
+    tell(desk, *[f"https://{number}.test/" for number in range(6)])
+    tell_from(desk, make_account(desk.database), "https://a.test/", "https://b.test/")
+    assert sorted(take(desk, 4)) == ["https://0.test/", "https://1.test/", "https://a.test/", "https://b.test/"]
+    tell_from(desk, make_account(desk.database), "https://last.test/")
+    assert take(desk) == ["https://last.test/"], "the account that has the fewest under way is next"
+
+
+def test_no_account_gets_more_than_its_share(desk: Desk) -> None:
+    tell(desk, *[f"https://{number}.test/" for number in range(6)])
+    assert len(take(desk, 10, share=4)) == 4
+    assert take(desk, 10, share=4) == []
+    tell_from(desk, make_account(desk.database), "https://a.test/")
+    assert take(desk, 10, share=4) == ["https://a.test/"]
 
 
 def test_the_circuit_opens_and_postpones_without_using_up_the_schedule(desk: Desk, runtime: Runtime) -> None:

@@ -31,6 +31,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "RATE_LIMIT": ("12.5", 12.5),
     "MAX_QUEUED_JOBS": ("5", 5),
     "MAX_RUNNING_JOBS": ("7", 7),
+    "MAX_UPLOAD_MEGABYTES": ("64", 64),
     "SHED_AFTER_SECONDS": ("20", 20),
     "RUN_TIMEOUT_SECONDS": ("30", 30),
     "JOB_RETENTION_DAYS": ("1", 1),

@@ -25,6 +25,7 @@ def test_every_event_type_is_known() -> None:
         "job.expired",
         "job.failed",
         "job.succeeded",
+        "batch.completed",
         "reprocess.completed",
         "webhook.disabled",
         "webhook.failing",

@@ -101,7 +101,7 @@ _WEBHOOK: Schema = {
     "oneOf": [m.taken("Url", Url=_URL), m.taken("EndpointId", EndpointId=m.ID)],
 }
 _OPTIONS: dict[str, Schema] = {
-    "Webhook": _WEBHOOK,
+    "Webhook": reference("JobWebhook"),
     "ClientRequestToken": m.said(
         m.text(pattern=f"^{words.IDEMPOTENCY_KEY}$"), "The same as the header Idempotency-Key."
     ),
@@ -171,5 +171,6 @@ def schemas() -> dict[str, Any]:
         "Job": _job(),
         "JobError": m.said(error, "Why it failed, in AWS's words."),
         "JobMetadata": _METADATA,
+        "JobWebhook": _WEBHOOK,
         "JobPage": m.page_of("Jobs", "Job"),
     }

@@ -46,6 +46,7 @@ def webhooks() -> dict[str, Any]:
     """Give the messages that we send."""
     return {
         "job": _message("jobEnded", "A job has ended", "JobMessage"),
+        "batch": _message("batchEnded", "A batch has ended", "BatchMessage"),
         "reprocess": _message(
             "reprocessCompleted", "A move to another face model version has ended", "ReprocessMessage"
         ),
@@ -57,6 +58,7 @@ def schemas() -> dict[str, Schema]:
     """Give the schemas of messages."""
     return {
         "JobMessage": _envelope(words.JOB_EVENTS, reference("Job")),
+        "BatchMessage": _envelope(words.BATCH_EVENTS, reference("Batch")),
         "ReprocessMessage": _envelope(words.REPROCESS_EVENTS, reference("Reprocess")),
         "EndpointMessage": _envelope(words.ENDPOINT_EVENTS, {"type": "object"}),
     }

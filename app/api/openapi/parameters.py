@@ -26,6 +26,7 @@ _WAIT = "Seconds to wait for the end of the job"
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "JobId": _path("JobId", "The job."),
+    "BatchId": _path("BatchId", "The batch."),
     "OfCollection": _path("CollectionId", "The collection."),
     "EndpointId": _path("EndpointId", "The webhook endpoint."),
     "DeliveryId": _path("DeliveryId", "The delivery."),
@@ -51,9 +52,28 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "DeliveryStatus": _query(
         "Status", "Only deliveries in this status.", {"type": "string", "enum": words.DELIVERY_STATUSES}
     ),
+    "after": _query(
+        "after",
+        "The `Next-After` or the `Cursor` read last; 0 begins.",
+        {"type": "integer", "minimum": 0, "maximum": 999_999_999_999, "default": 0},
+    ),
+    "MaxLines": _query(
+        "MaxResults",
+        "How many lines to read; absent: all that there are now.",
+        {"type": "integer", "minimum": 1, "maximum": 999_999_999_999},
+    ),
+    "BatchOperation": _query(
+        "Operation", "The operation of uploaded lines.", {"type": "string", "enum": words.BATCH_OPERATIONS}
+    ),
+    "Defaults": _query("Defaults", "What uploaded items share, as JSON.", {"type": "string"}),
+    "Token": _query(
+        "ClientRequestToken",
+        "The same as the header Idempotency-Key, for uploaded lines.",
+        {"type": "string", "pattern": f"^{words.IDEMPOTENCY_KEY}$"},
+    ),
     "Idempotency-Key": _header(
         "Idempotency-Key",
-        "Makes a repeated submit give the job of the first time; quotes around it are allowed.",
+        "Makes a repeated submit give the job or batch of the first time; quotes around it are allowed.",
         {"type": "string", "pattern": f"^{words.IDEMPOTENCY_KEY}$"},
     ),
     "Prefer": _header(
@@ -85,6 +105,14 @@ HEADERS: dict[str, dict[str, Any]] = {
     "Preference-Applied": {
         "description": "The wait that was granted, as `wait=10`.",
         "schema": {"type": "string", "pattern": "^wait=[0-9]+$"},
+    },
+    "Next-After": {
+        "description": "Where to read on, as `after`: everything up to there is in this answer.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "Batch-Status": {
+        "description": "The status of the batch when the answer was begun.",
+        "schema": {"type": "string", "enum": words.BATCH_STATUSES},
     },
     "WWW-Authenticate": {"description": "How to authenticate.", "schema": {"type": "string"}},
     REQUEST_ID: {"description": "The id of this request.", "schema": {"type": "string"}},

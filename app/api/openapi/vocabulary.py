@@ -5,7 +5,7 @@ import re
 from app.api import documents, submissions
 from app.api import jobs as routes
 from app.db.schema import metadata
-from app.domain import deliveries, endpoints, face_models, jobs, reprocesses, webhook_events, webhooks
+from app.domain import batches, deliveries, endpoints, face_models, jobs, reprocesses, webhook_events, webhooks
 from app.domain.images import MAX_URL_LENGTH
 from app.service_model import json_schema, service_model
 from app.services import operations
@@ -18,6 +18,10 @@ LONGEST_DEADLINE_SECONDS = int(jobs.LONGEST_DEADLINE.total_seconds())
 LAST_POSITION = jobs.LAST_POSITION
 MAX_URL = MAX_URL_LENGTH
 
+BATCH_OPERATIONS = sorted(operations.IMAGE)
+BATCH_STATUSES = [*(status.value for status in batches.BatchStatus), batches.PAUSED]
+MAX_INLINE_ITEMS = batches.MAX_INLINE_ITEMS
+
 LONGEST_WAIT_SECONDS = routes.LONGEST_WAIT_SECONDS
 DEFAULT_PAGE, LARGEST_PAGE = documents.DEFAULT_PAGE, documents.MAX_PAGE
 IDEMPOTENCY_KEY = submissions.TOKEN.pattern
@@ -26,8 +30,9 @@ LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE = submissions.LONGEST_METADATA_KEY,
 
 JOB_EVENTS = [jobs.event_type(status) for status in jobs.Status if status in jobs.TERMINAL]
 EVENTS = list(webhook_events.TYPES)
-ENDPOINT_EVENTS = [webhook_events.TEST, webhook_events.FAILING, webhook_events.DISABLED]
+BATCH_EVENTS = [batches.COMPLETED]
 REPROCESS_EVENTS = [webhook_events.REPROCESSED]
+ENDPOINT_EVENTS = [webhook_events.TEST, webhook_events.FAILING, webhook_events.DISABLED]
 MAX_ATTEMPTS = webhooks.MAX_ATTEMPTS
 MAX_MESSAGE_BYTES = webhooks.MAX_BODY_BYTES
 KEPT_ANSWER_BYTES = webhooks.KEPT_ANSWER_BYTES

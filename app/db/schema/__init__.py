@@ -4,6 +4,7 @@ Everything is scoped by account.
 """
 
 from app.db.schema.accounts import access_keys, accounts, request_tokens
+from app.db.schema.batches import batch_items, batch_leases, batches
 from app.db.schema.collections import collections, face_tombstones, faces, users
 from app.db.schema.embeddings import face_crops, face_embeddings, face_models, user_embeddings
 from app.db.schema.jobs import blobs, job_attempts, jobs
@@ -23,6 +24,9 @@ __all__ = [
     "SHARED_BUCKETS",
     "access_keys",
     "accounts",
+    "batch_items",
+    "batch_leases",
+    "batches",
     "blobs",
     "collections",
     "deliveries",

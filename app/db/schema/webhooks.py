@@ -45,10 +45,12 @@ events = sa.Table(
     sa.Column("event_id", sa.Text, primary_key=True),
     owner(),
     sa.Column("job_id", sa.Uuid, sa.ForeignKey("jobs.job_id", ondelete="CASCADE")),  # none: not about a job
+    sa.Column("batch_id", sa.Uuid, sa.ForeignKey("batches.batch_id", ondelete="CASCADE")),
     sa.Column("type", sa.Text, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),  # the exact bytes of every attempt
     moment("created_at", now=True),
     sa.UniqueConstraint("job_id", "type"),
+    sa.UniqueConstraint("batch_id", "type"),
     sa.Index("ix_events_account_id_created_at", "account_id", "created_at"),
     sa.Index("ix_events_created_at", "created_at", postgresql_where=sa.text("job_id IS NULL")),  # for the purge
 )

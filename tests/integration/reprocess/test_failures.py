@@ -21,7 +21,7 @@ from tests.bulk import PEOPLE, Bulk
 from tests.factories import make_endpoint
 from tests.picture_server import PictureServer
 from tests.vision.pictures import jpeg, side_by_side
-from workers import reprocess
+from workers.bulk import reprocess
 from workers.vision.arrays import Pixels
 
 pytestmark = pytest.mark.models
@@ -35,6 +35,10 @@ def bare(bulk: Bulk) -> Bulk:
     arn = bulk.desk.account.caller.collection_arn(PEOPLE)
     bulk.call("TagResource", ResourceArn=arn, Tags={TAG: "false"})
     return bulk
+
+
+def embed(page: Page, bulk: Bulk) -> Outcome:
+    return reprocess.embed(page, bulk.runtime, lambda: None)
 
 
 def reasons(bulk: Bulk) -> list[tuple[str, str]]:
@@ -239,7 +243,7 @@ def test_a_canceled_reprocess_leaves_nothing(bulk: Bulk, portraits: dict[str, by
     page = bulk.runtime.reembedding.take()
     assert isinstance(page, Page)
     assert bulk.reprocesses.cancel(bulk.account_id, PEOPLE)["Status"] == "CANCELED"
-    assert not bulk.runtime.reembedding.store(page, reprocess._embed(page, bulk.runtime))
+    assert not bulk.runtime.reembedding.store(page, embed(page, bulk))
     bulk.work()
     assert bulk.search(portraits["obama"]) == before
     bulk.assert_clean(model="1.0", other=bulk.second)
@@ -256,7 +260,7 @@ def test_a_page_of_a_dead_worker_is_taken_by_another_and_its_ghost_stores_nothin
     assert bulk.runtime.reembedding.take() is None
     bulk.elapse(LEASE_OVER)
     bulk.work()
-    assert not bulk.runtime.reembedding.store(ghost, reprocess._embed(ghost, bulk.runtime))
+    assert not bulk.runtime.reembedding.store(ghost, embed(ghost, bulk))
     assert not bulk.runtime.reembedding.renew(ghost)
     shown = bulk.show()
     assert (shown["Status"], shown["Progress"]["Done"]) == ("SUCCEEDED", 4)
@@ -278,12 +282,25 @@ def test_a_face_that_kills_its_workers_is_given_up_alone(bulk: Bulk, portraits: 
     assert bulk.show()["Progress"]["Done"] == 3
 
 
+def test_a_worker_that_stops_gives_back_what_it_has_not_seen(bulk: Bulk, portraits: dict[str, bytes]) -> None:
+    bulk.index_four(portraits)
+    bulk.start()
+    page = bulk.runtime.reembedding.take()
+    assert isinstance(page, Page)
+    bulk.runtime.stopping.set()
+    outcome = embed(page, bulk)
+    bulk.runtime.stopping.clear()
+    assert bulk.runtime.reembedding.store(page, outcome)
+    bulk.work()
+    assert (bulk.show()["Status"], bulk.show()["Progress"]["Done"]) == ("SUCCEEDED", 4)
+
+
 def test_faces_deleted_meanwhile_leave_no_embedding(bulk: Bulk, portraits: dict[str, bytes]) -> None:
     ids = bulk.index_four(portraits)
     bulk.start()
     page = bulk.runtime.reembedding.take()
     assert isinstance(page, Page)
-    outcome = reprocess._embed(page, bulk.runtime)
+    outcome = embed(page, bulk)
     bulk.call("DeleteFaces", CollectionId=PEOPLE, FaceIds=[ids["obama"]])
     assert bulk.runtime.reembedding.store(page, outcome)
     bulk.work()
@@ -340,7 +357,7 @@ def test_a_worker_without_the_model_leaves_the_page_to_others(
         raise AssetError(f"{version.embedder.name} is not on this machine.")
 
     monkeypatch.setattr(bulk.runtime.engines, "of", of)
-    assert not reprocess.step(bulk.runtime)
+    assert not bulk.step()
     monkeypatch.undo()
     bulk.elapse(SOURCE_PAUSES[0])
     bulk.work()

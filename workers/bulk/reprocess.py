@@ -8,12 +8,14 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from app.assets import AssetError
 from app.db.session import Row
 from app.domain import embeddings, images
 from app.domain.faces import BoundingBox, DetectedFace, iou
+from app.domain.jobs import Lane
 from app.domain.reprocesses import RENEW_SECONDS, Failure, Reason
 from app.errors import ServiceError
 from app.services import reembedding
@@ -45,20 +47,25 @@ class Unusable(Exception):
         self.reason, self.message, self.passes = reason, message, passes
 
 
-def step(runtime: Runtime) -> bool:
-    """Do the next piece of a reprocess; False where there was nothing to do."""
+def step(runtime: Runtime, make_way: Callable[[], object], *, ring: bool = False) -> bool:
+    """Do the next piece of a reprocess; False where there was nothing to do.
+
+    `make_way` does what somebody waits for, if there is any; `ring` has another thread look for work, where there was some.
+    """
     work = runtime.reembedding.take()
+    if work is not None and ring:
+        runtime.doorbell.ring(Lane.BULK)
     if isinstance(work, Page):
-        return _embed_and_store(work, runtime)
+        return _embed_and_store(work, runtime, make_way)
     if work is not None:
         runtime.reembedding.advance(work)
     return work is not None
 
 
-def _embed_and_store(page: Page, runtime: Runtime) -> bool:
+def _embed_and_store(page: Page, runtime: Runtime, make_way: Callable[[], object]) -> bool:
     began = time.monotonic()
     try:
-        outcome = _embed(page, runtime)
+        outcome = embed(page, runtime, make_way)
     except (AssetError, ModelError) as error:
         log.error("face_model_missing", extra={"version": page.version.version, "reason": str(error)})
         runtime.reembedding.release(page)
@@ -73,7 +80,8 @@ def _embed_and_store(page: Page, runtime: Runtime) -> bool:
     return True
 
 
-def _embed(page: Page, runtime: Runtime) -> Outcome:
+def embed(page: Page, runtime: Runtime, make_way: Callable[[], object]) -> Outcome:
+    """Embed the faces of a page, with way for what is urgent between two; raises Lost."""
     outcome = Outcome()
     looks = _Looks(page, runtime)
     renewed = time.monotonic()
@@ -85,8 +93,14 @@ def _embed(page: Page, runtime: Runtime) -> Outcome:
             if not runtime.reembedding.renew(page):
                 raise Lost
             renewed = time.monotonic()
+        if runtime.stopping.is_set():
+            outcome.cut_short = True
+            break
+        if runtime.slots.is_crowded():
+            make_way()
         try:
-            outcome.embedded[face.face_no] = _embedding(face, page, looks, runtime)
+            with runtime.slots.item():
+                outcome.embedded[face.face_no] = _embedding(face, page, looks, runtime)
         except Unusable as error:
             (outcome.postponed if error.passes else outcome.failures).append(_failure(face, error))
     return outcome

@@ -1,0 +1,184 @@
+"""A worker's slice of bulk work as Celery calls it: pauses, cancellation, errors of ours, way for what somebody waits for."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+
+from app.config import Settings
+from app.db import schema
+from app.domain.addresses import parse_networks
+from app.domain.batches import BatchStatus
+from app.domain.jobs import Claim, Priority, Status
+from app.errors import ValidationError
+from app.services import batches
+from app.services.outcomes import Complete
+from tests.desk import Desk
+from tests.factories import SECRET_KEY
+from tests.integration.test_batch_items import BatchDesk
+from workers import runtime, tasks
+from workers.jobs import kinds
+
+
+@pytest.fixture
+def worker(desk: Desk, celery: Celery, settings: Settings) -> Iterator[runtime.Runtime]:
+    """The runtime of this process, as a worker opens it."""
+    own = Settings(
+        database_url=desk.database.url,
+        secret_key=SECRET_KEY,
+        dial_allow=parse_networks(["127.0.0.0/8"]),
+        models_dir=settings.models_dir,
+        cache_dir=settings.cache_dir,
+    )
+    runtime.open_runtime(own, celery)
+    yield runtime.current()
+    runtime.current().database.close()
+
+
+@pytest.fixture
+def batch_desk(desk: Desk, worker: runtime.Runtime) -> BatchDesk:
+    return BatchDesk(desk)
+
+
+class Script:
+    """Stands before the work on pictures: says for each item in turn what happens, and remembers who came."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.acts: dict[str, Any] = {}
+
+    def run(self, claim: Claim, _: runtime.Runtime) -> Complete:
+        number = claim.job_id.rpartition("/")[2]
+        self.seen.append(number)
+        act = self.acts.get(number)
+        if act is not None:
+            act()
+        return lambda connection: {"FaceMatches": []}
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Script:
+    script = Script()
+    monkeypatch.setattr(kinds, "run", script.run)
+    return script
+
+
+def test_a_slice_runs_batches_to_their_end(batch_desk: BatchDesk, script: Script, bells: redis.Redis) -> None:
+    first, second = batch_desk.submit(20), batch_desk.submit(20)
+    bells.flushall()
+    assert tasks.run_next("bulk") is True
+    assert [batch_desk.get(batch).status for batch in (first, second)] == [BatchStatus.SUCCEEDED] * 2
+    assert bells.llen("bulk") == 1  # for another thread, once a chunk was found
+    assert tasks.run_next("bulk") is False
+
+
+def test_bulk_jobs_and_batches_take_turns(batch_desk: BatchDesk, script: Script) -> None:
+    batch = batch_desk.submit(40)
+    jobs = [batch_desk.desk.submit(priority=Priority.LOW).job_id for _ in range(3)]
+    tasks.run_next("bulk")
+    assert script.seen.index(jobs[1]) < script.seen.index("17") < script.seen.index(jobs[2]) < script.seen.index("33")
+    assert batch_desk.get(batch).succeeded == 40
+
+
+def test_items_not_begun_are_given_back_when_the_process_ends(
+    batch_desk: BatchDesk, script: Script, worker: runtime.Runtime
+) -> None:
+    batch = batch_desk.submit(5)
+    script.acts["2"] = worker.stopping.set
+    tasks.run_next("bulk")
+    assert batch_desk.statuses(batch) == ["SUCCEEDED", "SUCCEEDED", "QUEUED", "QUEUED", "QUEUED"]
+    assert [row["attempt"] for row in batch_desk.rows(batch)] == [1, 1, 0, 0, 0]
+    assert batch_desk.desk.rows(schema.batch_leases) == []
+
+
+@pytest.mark.parametrize("act", ["pause", "cancel"])
+def test_a_pause_or_a_cancellation_is_seen_between_items(
+    batch_desk: BatchDesk, script: Script, worker: runtime.Runtime, act: str
+) -> None:
+    batch = batch_desk.submit(5)
+
+    def halt() -> None:
+        if act == "pause":
+            batches.pause(batch_desk.desk.database, batch)
+        else:
+            batch_desk.outcomes.cancel(batch.account_id, batch.batch_id)
+        heart = worker.batch_heartbeat
+        heart._stopped = heart._renew(list(heart._held.values()))  # a beat, as it comes every few seconds
+
+    script.acts["2"] = halt
+    tasks.run_next("bulk")
+    assert script.seen == ["1", "2"]
+    assert batch_desk.statuses(batch)[:2] == ["SUCCEEDED", "SUCCEEDED"]
+    tasks.sweep()
+    ended = batch_desk.get(batch)
+    assert (ended.status, ended.canceled) == (
+        (BatchStatus.IN_PROGRESS, 0) if act == "pause" else (BatchStatus.CANCELED, 3)
+    )
+
+
+def test_an_unexpected_error_costs_one_item_only(batch_desk: BatchDesk, script: Script) -> None:
+    batch = batch_desk.submit(3)
+
+    def crash() -> None:
+        raise ZeroDivisionError
+
+    script.acts["2"] = crash
+    tasks.run_next("bulk")
+    assert batch_desk.statuses(batch) == ["SUCCEEDED", "QUEUED", "SUCCEEDED"]
+
+
+def test_an_answer_that_cannot_be_written_costs_one_item_only(
+    batch_desk: BatchDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = batch_desk.submit(3)
+
+    def run(claim: Claim, _: runtime.Runtime) -> Complete:
+        wrong = claim.job_id.endswith("/2")
+        return lambda connection: {"FaceMatches": 5} if wrong else {"FaceMatches": []}
+
+    monkeypatch.setattr(kinds, "run", run)
+    tasks.run_next("bulk")
+    assert batch_desk.statuses(batch) == ["SUCCEEDED", "QUEUED", "SUCCEEDED"]
+    assert batch_desk.desk.rows(schema.batch_leases) == []
+
+
+def test_what_somebody_waits_for_goes_first_where_it_is_crowded(
+    batch_desk: BatchDesk, script: Script, worker: runtime.Runtime
+) -> None:
+    batch_desk.submit(3)
+    crowd = worker.slots.urgent()
+    urgent: list[str] = []
+
+    def crowded() -> None:
+        crowd.__enter__()
+        worker.slots._items += 1  # as if another thread were at an item
+        urgent.append(batch_desk.desk.submit(operation="SearchFacesByImage").job_id)
+
+    def quiet_again() -> None:
+        worker.slots._items -= 1
+        crowd.__exit__(None, None, None)
+
+    script.acts |= {"1": crowded, "2": quiet_again}
+    tasks.run_next("bulk")
+    assert script.seen == ["1", urgent[0], "2", "3"]
+    assert batch_desk.desk.get(urgent[0]).status is Status.SUCCEEDED
+
+
+def test_a_retry_lists_what_failed_and_nothing_else(batch_desk: BatchDesk, script: Script) -> None:
+    batch = batch_desk.submit(5)
+
+    def refuse() -> None:
+        raise ValidationError("no")
+
+    script.acts |= {"2": refuse, "4": refuse}
+    tasks.run_next("bulk")
+    failed = batch_desk.get(batch)
+    script.acts.clear()
+    again, _ = batches.retry_failed(batch_desk.desk.database, batch_desk.desk.doorbell, failed, idempotency_key=None)
+    assert again.status is BatchStatus.EXPANDING
+    tasks.run_next("bulk")
+    ended = batch_desk.get(again)
+    assert (ended.status, ended.total, ended.succeeded) == (BatchStatus.SUCCEEDED, 2, 2)
+    assert [row["custom_id"] for row in batch_desk.rows(again)] == ["item-2", "item-4"]
