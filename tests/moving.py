@@ -133,8 +133,17 @@ class Moving:
             self.live.stack.tend()
             meanwhile()
             time.sleep(0.1)
-        self.live.stack.tend()
+        while not self._answers():  # what was killed last is still being started again
+            assert time.monotonic() < deadline, "the API does not come back"
+            self.live.stack.tend()
+            time.sleep(0.1)
         return self.status()
+
+    def _answers(self) -> bool:
+        try:
+            return self.live.call("GET", "/readyz").status == 200
+        except OSError:
+            return False
 
     def kill(self, name: str) -> None:
         """Kill a process of ours."""
