@@ -7,7 +7,17 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import PathConverter
 
 from app import logs
-from app.api import batches, docs, jobs, probes, problems, rekognition, webhook_deliveries, webhook_endpoints
+from app.api import (
+    batches,
+    docs,
+    jobs,
+    probes,
+    problems,
+    rekognition,
+    reprocesses,
+    webhook_deliveries,
+    webhook_endpoints,
+)
 from app.api.context import Context, install
 from app.api.errors import aws_answer, internal, name_request, problem
 from app.broker import Doorbell, create_celery
@@ -55,7 +65,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     install(app.extensions, shared)
     app.url_map.converters["prefix"] = _Prefix
-    for module in (probes, docs, jobs, batches, webhook_endpoints, webhook_deliveries, rekognition):
+    for module in (probes, docs, jobs, batches, reprocesses, webhook_endpoints, webhook_deliveries, rekognition):
         app.register_blueprint(module.blueprint)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)

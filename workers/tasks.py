@@ -127,6 +127,7 @@ def sweep() -> None:
         jobs.ring_again(runtime.database, runtime.doorbell)
         batches.ring_again(runtime.database, runtime.doorbell)
         runtime.batch_outcomes.tidy()
+        runtime.reembedding.ring_again()
         if rescued or expired:
             log.warning("swept", extra={"rescued": rescued, "expired": expired})
 

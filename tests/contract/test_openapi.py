@@ -29,6 +29,7 @@ API = schemathesis.openapi.from_dict(document())
 #: Whether every valid request is accepted and every invalid one refused, no schema can tell of page tokens and the like.
 NOT_ASKED = [checks.positive_data_acceptance, checks.negative_data_rejection]
 ENDPOINTS, OUT_OF_REACH = "/v1/webhooks/endpoints", f"https://127.0.0.1:{free_port()}/"
+COLLECTION = "described"
 ENOUGH = settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -112,7 +113,8 @@ def known(live: LiveStack, key: NewKey) -> Iterator[dict[str, str]]:
     )
     endpoint = call("POST", ENDPOINTS, {"Url": OUT_OF_REACH, "EventTypes": ["webhook.failing"]})["EndpointId"]
     delivery = call("POST", f"{ENDPOINTS}/{endpoint}/test")
-    made = {"JobId": job["JobId"], "BatchId": batch["BatchId"]}
+    call("POST", "/v1/jobs", {"Operation": "CreateCollection", "Input": {"CollectionId": COLLECTION}})
+    made = {"JobId": job["JobId"], "BatchId": batch["BatchId"], "CollectionId": COLLECTION}
     yield {**made, "EndpointId": endpoint, "DeliveryId": delivery["DeliveryId"]}
     for made in call("GET", ENDPOINTS)["Endpoints"]:
         call("DELETE", f"{ENDPOINTS}/{made['EndpointId']}")
