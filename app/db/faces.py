@@ -110,10 +110,13 @@ def of_image(
     connection: Connection, collection_id: int, image_id: uuid.UUID, external_image_id: str | None
 ) -> list[Row]:
     """List the faces that a collection holds of one image under one external id."""
+    # Not «is not distinct from», which no index serves: one picture may be there under thousands of ids.
+    its = faces.c.external_image_id
+    called = its.is_(None) if external_image_id is None else its == external_image_id
     statement = sa.select(*_FACE_COLUMNS).where(
         faces.c.collection_id == collection_id,
         faces.c.image_id == image_id,
-        faces.c.external_image_id.is_not_distinct_from(external_image_id),
+        called,
     )
     return list(connection.execute(statement))
 
