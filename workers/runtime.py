@@ -23,6 +23,7 @@ from app.services.batch_expansion import Expansion, Listing
 from app.services.batch_outcomes import BatchOutcomes
 from app.services.outcomes import Outcomes
 from app.services.reembedding import Reembedding
+from workers.ahead import AheadFetcher
 from workers.fetch import Fetcher, S3Client, make_s3_client
 from workers.heartbeat import Heartbeat
 from workers.outbound import Dialer
@@ -115,9 +116,9 @@ class Runtime:
         return Dialer(self.settings.dial_allow, own_servers=own if redis is None else [*own, redis])
 
     @cached_property
-    def fetcher(self) -> Fetcher:
+    def fetcher(self) -> AheadFetcher:
         """Reads images, wherever they are."""
-        return Fetcher(self.dialer, self.s3_client)
+        return AheadFetcher(Fetcher(self.dialer, self.s3_client), threads=self.settings.worker_threads)
 
     @cached_property
     def s3_client(self) -> S3Client:

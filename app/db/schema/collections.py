@@ -51,7 +51,7 @@ faces = sa.Table(
     moment("created_at", now=True),
     sa.Index("uq_faces_collection_id_face_id", "collection_id", "face_id", unique=True),
     sa.Index("ix_faces_collection_id_change_seq", "collection_id", "change_seq"),
-    sa.Index("ix_faces_collection_id_image_id", "collection_id", "image_id"),
+    sa.Index("ix_faces_collection_id_image_id", "collection_id", "image_id", "external_image_id"),
     sa.Index(
         "ix_faces_collection_id_user_id", "collection_id", "user_id", postgresql_where=sa.text("user_id IS NOT NULL")
     ),
