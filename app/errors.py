@@ -27,6 +27,10 @@ class InternalServerError(ServiceError):
     retryable = True
 
 
+class FaceModelChanged(InternalServerError):
+    """The collection began to move to another face model version while a picture was looked at; the next look has both."""
+
+
 class ServiceUnavailable(ServiceError):
     """Temporarily unable: no worker answered in time, or Postgres is away. SDKs retry this code."""
 
@@ -187,6 +191,11 @@ class EndpointNotFound(ResourceNotFound):
 class DeliveryNotFound(ResourceNotFound):
     def __init__(self, delivery_id: str) -> None:
         super().__init__(f"The webhook delivery id: {delivery_id} does not exist")
+
+
+class ReprocessNotFound(ResourceNotFound):
+    def __init__(self, collection_id: str) -> None:
+        super().__init__(f"The collection id: {collection_id} was never reprocessed")
 
 
 class JobNotFound(ResourceNotFound):

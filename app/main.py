@@ -14,6 +14,7 @@ from app.api import (
     probes,
     problems,
     rekognition,
+    reprocesses,
     schedules,
     webhook_deliveries,
     webhook_endpoints,
@@ -56,9 +57,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         settings=settings,
         database=database,
         doorbell=doorbell,
-        admission=Admission(
-            database, Limits(settings.max_queued_jobs, settings.max_running_jobs, settings.shed_after_seconds)
-        ),
+        admission=Admission(database, Limits(settings.max_queued_jobs, settings.shed_after_seconds)),
         outcomes=Outcomes(database, doorbell, keep=settings.job_retention),
         batch_outcomes=BatchOutcomes(database, doorbell, keep=settings.job_retention),
         waiting=Waiting(database, JobListener(settings.database_url), max_waiters=settings.seats),
@@ -72,6 +71,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         docs,
         jobs,
         batches,
+        reprocesses,
         schedules,
         webhook_endpoints,
         webhook_deliveries,

@@ -24,7 +24,7 @@ LAYERS = (
     ("workers.bulk",),
     ("app.api", "workers.courier", "workers.jobs", "workers.schedules"),
     ("workers.runtime",),
-    ("workers.store",),
+    ("workers.store", "workers.ahead"),
     (
         "workers.heartbeat",
         "workers.bells",

@@ -52,7 +52,13 @@ def _run_bulk_job() -> bool:
 def _run_next(lane: str) -> bool:
     runtime, claim = current(), None
     with _postgres_may_be_away(broker.RUN_NEXT):
-        claim = jobs.claim(runtime.database, lane, worker=runtime.worker, run_timeout=runtime.settings.run_timeout)
+        claim = jobs.claim(
+            runtime.database,
+            lane,
+            worker=runtime.worker,
+            run_timeout=runtime.settings.run_timeout,
+            most_running=runtime.settings.max_running_jobs,
+        )
         if claim is not None:
             _run_and_log(claim, runtime)
     return claim is not None
@@ -115,10 +121,12 @@ def sweep() -> None:
     """Take work from dead workers, expire what nobody started, queue what is due, ring again for what waits."""
     runtime = current()
     with _postgres_may_be_away(broker.SWEEP):
-        rescued = runtime.outcomes.rescue() + runtime.batch_outcomes.sweep()
+        rescued = runtime.outcomes.rescue() + runtime.batch_outcomes.rescue()
         expired = runtime.outcomes.expire()
         jobs.ring_again(runtime.database, runtime.doorbell)
         batches.ring_again(runtime.database, runtime.doorbell)
+        runtime.batch_outcomes.tidy()
+        runtime.reembedding.ring_again()
         schedules.make_ticks(runtime.database)
         schedules.ring(runtime.database, runtime.doorbell)
         if rescued or expired:

@@ -10,7 +10,7 @@ from flask import request
 
 from app.api import auth, submissions
 from app.api.context import Context
-from app.domain.batches import MAX_INLINE_ITEMS, MAX_LINE_BYTES, NewItem
+from app.domain.batches import EXTERNAL_ID_FROM, MAX_INLINE_ITEMS, MAX_LINE_BYTES, NewItem
 from app.domain.caller import Caller
 from app.errors import SerializationError, ServiceError, ValidationError
 from app.service_model.reading import UNSTORABLE
@@ -108,9 +108,11 @@ def _source(kind: str, value: object) -> dict[str, Any]:
         if place is None:
             raise ValidationError('Manifest must be {"S3Object": {"Bucket": "...", "Name": "..."}}.')
         return {"Manifest": {"S3Object": place}}
-    place = _texts(value, ("Bucket",), ("Prefix",))
+    place = _texts(value, ("Bucket",), ("Prefix", "ExternalImageIdFrom"))
     if place is None:
         raise ValidationError('S3Prefix must be {"Bucket": "...", "Prefix": "..."}.')
+    if place.get("ExternalImageIdFrom", "KEY") not in EXTERNAL_ID_FROM:
+        raise ValidationError(f"ExternalImageIdFrom must be one of {', '.join(EXTERNAL_ID_FROM)}.")
     return {"S3Prefix": {"Prefix": "", **place}}
 
 

@@ -1,4 +1,4 @@
-"""The HTTP client of `rekollect jobs` and `rekollect webhooks`: one call, one JSON document, or one line of what is wrong.
+"""The HTTP client of the commands that ask the API: one call, one JSON document, or one line of what is wrong.
 
 It sends an API key, so it follows no redirect, and asks a stack on this machine past any proxy.
 """
@@ -6,9 +6,11 @@ It sends an API key, so it follows no redirect, and asks a stack on this machine
 import argparse
 import configparser
 import json
+import secrets
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,25 @@ _OWN_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 class ClientError(Exception):
     """What went wrong, in one line that says what to do."""
+
+
+class Refused(ClientError):
+    """The API refused a call; `retry_after` is in seconds, and None where trying again does not help."""
+
+    def __init__(self, document: Mapping[str, Any], retry_after: float | None) -> None:
+        super().__init__(f"{document['detail']} ({document['code']})")
+        self.code, self.detail, self.retry_after = document["code"], document["detail"], retry_after
+
+
+class Unreachable(ClientError):
+    """Nothing answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -52,36 +73,67 @@ class Client:
         wait: int = 0,
     ) -> dict[str, Any]:
         """Give the answer's document, {} where it has none; raises ClientError. `wait`: seconds the server may take longer."""
+        content = None if body is None else json.dumps(body).encode()
+        kind = {"Content-Type": "application/json"}
+        return self._document(self._send(method, path, content, query, {**kind, **(headers or {})}, wait))
+
+    def post_form(
+        self, path: str, fields: Mapping[str, str], file: bytes, *, headers: Mapping[str, str], wait: int = 0
+    ) -> dict[str, Any]:
+        """Post texts and a picture as a form and give the answer's document; raises ClientError."""
+        boundary = secrets.token_hex(16)
+        parts = [
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{t}\r\n' for n, t in fields.items()
+        ]
+        parts.append(f'--{boundary}\r\nContent-Disposition: form-data; name="Image"; filename="picture"\r\n\r\n')
+        content = "".join(parts).encode() + file + f"\r\n--{boundary}--\r\n".encode()
+        kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        return self._document(self._send("POST", path, content, None, {**kind, **headers}, wait))
+
+    def read_lines(self, path: str, *, after: int, most: int) -> tuple[list[dict[str, Any]], int]:
+        """Read lines of JSON that follow a number, and the number to go on after; raises ClientError."""
+        answer = self._send("GET", path, None, {"after": after, "MaxResults": most}, {}, 0)
+        if answer.status != 200:
+            self._document(answer)
+        try:
+            lines = [json.loads(line) for line in answer.content.splitlines()]
+            return lines, int(answer.headers["Next-After"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ClientError(f"{self._url} answered 200, but not as Rekollect does") from error
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        content: bytes | None,
+        query: Mapping[str, object] | None,
+        headers: Mapping[str, str],
+        wait: int,
+    ) -> _Answer:
         asked = {name: value for name, value in (query or {}).items() if value is not None}
         request = urllib.request.Request(  # noqa: S310 - the settings take http and https only
             self._url + path + (f"?{urlencode(asked)}" if asked else ""),
             method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={
-                "Authorization": f"Bearer {self._api_key}",
-                "Content-Type": "application/json",
-                **(headers or {}),
-            },
+            data=content,
+            headers={"Authorization": f"Bearer {self._api_key}", **headers},
         )
-        return self._document(*self._send(request, TIMEOUT_SECONDS + wait))
-
-    def _send(self, request: urllib.request.Request, timeout: float) -> tuple[int, bytes]:
         try:
-            with self._opener.open(request, timeout=timeout) as answer:
-                return answer.status, answer.read(_LARGEST_ANSWER_BYTES)
+            with self._opener.open(request, timeout=TIMEOUT_SECONDS + wait) as answer:
+                return _Answer(answer.status, dict(answer.headers), answer.read(_LARGEST_ANSWER_BYTES))
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, error.read(_LARGEST_ANSWER_BYTES)
+                return _Answer(error.code, dict(error.headers), error.read(_LARGEST_ANSWER_BYTES))
         except (urllib.error.URLError, TimeoutError, HTTPException, OSError) as error:
             reason = getattr(error, "reason", error)
             said = "no answer in time" if isinstance(reason, TimeoutError) else str(reason)
-            raise ClientError(
+            raise Unreachable(
                 f"nothing answers at {self._url} ({said}); start it with `rekollect up`, or name it in {PREFIX}URL"
             ) from error
 
-    def _document(self, status: int, content: bytes) -> dict[str, Any]:
+    def _document(self, answer: _Answer) -> dict[str, Any]:
+        status = answer.status
         try:
-            document = json.loads(content) if content else {}
+            document = json.loads(answer.content) if answer.content else {}
         except ValueError:
             document = None
         if not isinstance(document, dict) or (status >= 300 and "code" not in document):
@@ -89,8 +141,15 @@ class Client:
         if status == 401:
             raise ClientError(f"the key was refused: {document['detail']} It is that of {PREFIX}API_KEY or --data-dir.")
         if status >= 300:
-            raise ClientError(f"{document['detail']} ({document['code']})")
+            raise Refused(document, _retry_after(answer))
         return document
+
+
+def _retry_after(answer: _Answer) -> float | None:
+    stated = answer.headers.get("Retry-After", "")
+    if stated.isdigit():
+        return float(stated)
+    return 1.0 if answer.status >= 500 else None
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

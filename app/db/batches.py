@@ -161,7 +161,7 @@ def stop(connection: Connection, batch_id: str, *, error: dict[str, Any] | None 
     return change(
         connection,
         batch_id,
-        status=BatchStatus.IN_PROGRESS,  # nothing more is listed or uploaded
+        status=BatchStatus.IN_PROGRESS,  # nothing more is listed
         stopped_at=sa.func.coalesce(batches.c.stopped_at, _now),
         error=sa.case(
             (batches.c.stopped_at.is_(None), sa.bindparam("new_error", error, type_=batches.c.error.type)),

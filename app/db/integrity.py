@@ -10,6 +10,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from app.db import second_versions
 from app.db.schema import blobs, collections, faces, jobs, users
 from app.db.session import Row
 
@@ -72,8 +73,11 @@ def unpaired(
 ) -> tuple[list[int], list[int]]:
     """List the faces or users of a page that have a vector and cannot be found by it, and the vectors that belong to nobody."""
     number = _number(table)
-    mine = sa.select(number.label("number")).where(
-        table.c.collection_id == collection.collection_id, number > after, number <= until, _has_vector(table)
+    source, truth = _truth(table, collection)
+    mine = (
+        sa.select(number.label("number"))
+        .select_from(source)
+        .where(table.c.collection_id == collection.collection_id, number > after, number <= until, truth.is_not(None))
     )
     theirs = sa.select(vectors.c.number.label("number")).where(
         vectors.c.bucket.in_(collection.buckets),
@@ -93,8 +97,11 @@ def _number(table: sa.Table) -> sa.Column[int]:
     return column
 
 
-def _has_vector(table: sa.Table) -> sa.ColumnElement[bool]:
-    return sa.true() if table is faces else table.c.vec32.is_not(None)
+def _truth(table: sa.Table, collection: Row) -> tuple[sa.FromClause, sa.ColumnElement[bytes | None]]:
+    """Give where vectors lie in the version that is searched: a face that was kept out of it has none, and that is no fault."""
+    if table is faces:
+        return second_versions.truth_of_faces(collection, collection.model)
+    return second_versions.truth_of_users(collection)
 
 
 def name_faces(connection: Connection, collection_id: int, numbers: Sequence[int]) -> list[str]:

@@ -8,6 +8,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import Any
 
 from app.domain.jobs import iso
@@ -136,6 +137,15 @@ class Chunk:
 def image_member(operation: str) -> str:
     """Name the member of an operation's input that differs from item to item."""
     return "TargetImage" if operation == "CompareFaces" else "Image"
+
+
+#: What of an object's key becomes its ExternalImageId: all of it, or the name at its end without suffix.
+EXTERNAL_ID_FROM = ("KEY", "NAME")
+
+
+def external_id_of_key(key: str, rule: str) -> str:
+    """Make the ExternalImageId of an object by one of these rules."""
+    return legal_external_id(key if rule == "KEY" else PurePosixPath(key).stem)
 
 
 def legal_external_id(key: str) -> str:

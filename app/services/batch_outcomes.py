@@ -20,16 +20,16 @@ from app.db import batches as rows
 from app.db.session import Database
 from app.domain.batches import PAGE, Batch, BatchStatus, Chunk, Item
 from app.domain.jobs import LEASE, MAX_CRASHES, RETRY_PAUSES, Lane
-from app.errors import InternalServerError, ServiceError, ServiceUnavailable
+from app.errors import Conflict, InternalServerError, ServiceError, ServiceUnavailable
 from app.services import events
 from app.services.outcomes import Complete
 
 log = logging.getLogger(__name__)
 
-#: Leases that one sweep takes away, batches whose rest it cancels, uploads it gives up; the next sweep is a second away.
+#: Leases that one sweep takes away, stopped batches and broken uploads that it looks at; the next sweep is a second away.
 _SWEEP_LIMIT = 100
 
-#: Pages of one batch that a sweep cancels or deletes.
+#: Pages that a sweep cancels, and those that it deletes of one upload.
 _PAGES_PER_SWEEP = 20
 
 #: An upload of which nothing was heard for this long broke off.
@@ -118,6 +118,8 @@ class BatchOutcomes:
             found = rows.find(connection, account_id, batch_id)
             if found is None or found.done:
                 return found
+            if found.status is BatchStatus.UPLOADING:
+                raise Conflict("The items of the batch are still being uploaded: break that off.")
             batch = rows.stop(connection, batch_id) or found
         return self.cancel_rest(batch_id) or batch
 
@@ -141,33 +143,8 @@ class BatchOutcomes:
             rows.stop(connection, batch_id, error=_told(error))
         self.cancel_rest(batch_id)
 
-    def sweep(self) -> int:
-        """Take items from workers that died, cancel the rest of stopped batches, give up broken uploads; give how many."""
-        with self._database.statement() as connection:
-            stopped = rows.list_stopped(connection, limit=_SWEEP_LIMIT)
-            abandoned = rows.list_abandoned(connection, silence=_UPLOAD_SILENCE, limit=_SWEEP_LIMIT)
-        for batch_id in stopped:
-            self._cancel_pages(batch_id)
-        for batch_id in abandoned:
-            self.discard(batch_id)
-        return self._rescue() + len(abandoned)
-
-    def _cancel_pages(self, batch_id: str) -> None:
-        for _ in range(_PAGES_PER_SWEEP):
-            batch = self.cancel_rest(batch_id)
-            if batch is None or batch.done or batch.ended + batch.running == batch.total:
-                return
-
-    def discard(self, batch_id: str) -> None:
-        """Delete pages of an upload that broke off or was refused; nobody was told of that batch. Sweeps delete the rest."""
-        with self._database.statement() as connection:
-            rows.abandon(connection, batch_id)
-        for _ in range(_PAGES_PER_SWEEP):
-            with self._database.transaction() as connection:
-                if rows.delete(connection, batch_id, limit=PAGE) < PAGE:
-                    return
-
-    def _rescue(self) -> int:
+    def rescue(self) -> int:
+        """Take items from workers that died; an item that killed too many of them fails. Gives from how many."""
         rescued = 0
         while rescued < _SWEEP_LIMIT:
             with self._database.transaction() as connection:
@@ -178,6 +155,33 @@ class BatchOutcomes:
             self.announce(closed)
             rescued += 1
         return rescued
+
+    def tidy(self) -> None:
+        """Cancel the rest of stopped batches and delete what is left of broken uploads, as far as a sweep may."""
+        with self._database.statement() as connection:
+            stopped = rows.list_stopped(connection, limit=_SWEEP_LIMIT)
+            abandoned = rows.list_abandoned(connection, silence=_UPLOAD_SILENCE, limit=_SWEEP_LIMIT)
+        for batch_id in abandoned:
+            self.discard(batch_id, pages=_PAGES_PER_SWEEP)
+        left = _PAGES_PER_SWEEP
+        for batch_id in stopped:
+            while left > 0 and self._cancels_more(batch_id):
+                left -= 1
+
+    def _cancels_more(self, batch_id: str) -> bool:
+        batch = self.cancel_rest(batch_id)
+        return batch is not None and not batch.done and batch.ended + batch.running < batch.total
+
+    def discard(self, batch_id: str, *, pages: int = 1) -> None:
+        """Delete pages of an upload that broke off or was refused; nobody was told of that batch. Sweeps delete the rest."""
+        with self._database.statement() as connection:
+            rows.abandon(connection, batch_id)
+        for _ in range(pages):
+            with self._database.transaction() as connection:
+                batch = rows.lock(connection, batch_id)
+                if batch is None or batch.status is not BatchStatus.UPLOADING:
+                    return
+                rows.delete(connection, batch_id, limit=PAGE)
 
     def _take_back(
         self, connection: Connection, batch_id: str, lease: int, item_numbers: Sequence[int] | None

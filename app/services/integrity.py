@@ -10,8 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from app.db import face_models, search_tables
 from app.db import integrity as rows
-from app.db.schema import face_vectors, faces, user_vectors, users
+from app.db.schema import faces, users
 from app.db.session import Database, Row
 from app.db.ticks import TickClaim
 from app.errors import ServiceUnavailable
@@ -95,9 +96,12 @@ def _check_page(connection: Connection, collection: Row, cursor: Document, repor
     part, after = cursor.get("Part", "Faces"), cursor.get("After", 0)
     if "Part" not in cursor:
         _check_counters(connection, collection, report)
-    table, vectors = (faces, face_vectors) if part == "Faces" else (users, user_vectors)
+    version = face_models.get(connection, collection.model)
+    table, vectors = (
+        (faces, search_tables.of_faces(version)) if part == "Faces" else (users, search_tables.of_users(version))
+    )
     until = rows.end_of_page(connection, table, collection.collection_id, after=after, size=_PAGE)
-    _check_pairs(connection, table, vectors[collection.model], collection, (after, until), report)
+    _check_pairs(connection, table, vectors, collection, (after, until), report)
     if not rows.is_last(until):
         return {"Collection": collection.collection_id, "Part": part, "After": until}
     if part == "Faces":

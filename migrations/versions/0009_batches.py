@@ -79,6 +79,9 @@ def upgrade() -> None:
         ALTER TABLE events
             ADD COLUMN batch_id uuid CONSTRAINT fk_events_batch_id REFERENCES batches (batch_id) ON DELETE CASCADE,
             ADD CONSTRAINT uq_events_batch_id_type UNIQUE (batch_id, type)""")
+    # One picture may be indexed under thousands of ids.
+    op.execute("DROP INDEX ix_faces_collection_id_image_id")
+    op.execute("CREATE INDEX ix_faces_collection_id_image_id ON faces (collection_id, image_id, external_image_id)")
 
 
 def _create_items() -> None:
@@ -111,6 +114,8 @@ def _create_items() -> None:
 
 
 def downgrade() -> None:
+    op.execute("DROP INDEX ix_faces_collection_id_image_id")
+    op.execute("CREATE INDEX ix_faces_collection_id_image_id ON faces (collection_id, image_id)")
     op.execute("DELETE FROM events WHERE batch_id IS NOT NULL")
     op.execute("ALTER TABLE events DROP COLUMN batch_id")
     for table in ("batch_leases", "batch_items", "batches"):

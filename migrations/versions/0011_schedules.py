@@ -7,7 +7,7 @@ drop; older workers find only new tables.
 from alembic import op
 
 revision = "0011"
-down_revision = "0009"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

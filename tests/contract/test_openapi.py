@@ -30,6 +30,7 @@ API = schemathesis.openapi.from_dict(document())
 NOT_ASKED = [checks.positive_data_acceptance, checks.negative_data_rejection]
 SCHEDULES = "/v1/schedules"
 ENDPOINTS, OUT_OF_REACH = "/v1/webhooks/endpoints", f"https://127.0.0.1:{free_port()}/"
+COLLECTION = "described"
 ENOUGH = settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -114,7 +115,8 @@ def known(live: LiveStack, key: NewKey) -> Iterator[dict[str, str]]:
     endpoint = call("POST", ENDPOINTS, {"Url": OUT_OF_REACH, "EventTypes": ["webhook.failing"]})["EndpointId"]
     delivery = call("POST", f"{ENDPOINTS}/{endpoint}/test")
     schedule = call("POST", SCHEDULES, {"Name": "known", "Kind": "INTEGRITY", "Cron": "0 3 * * *"})["ScheduleId"]
-    made = {"JobId": job["JobId"], "BatchId": batch["BatchId"], "ScheduleId": schedule}
+    call("POST", "/v1/jobs", {"Operation": "CreateCollection", "Input": {"CollectionId": COLLECTION}})
+    made = {"JobId": job["JobId"], "BatchId": batch["BatchId"], "CollectionId": COLLECTION, "ScheduleId": schedule}
     yield {**made, "EndpointId": endpoint, "DeliveryId": delivery["DeliveryId"]}
     for made in call("GET", SCHEDULES)["Schedules"]:
         call("DELETE", f"{SCHEDULES}/{made['ScheduleId']}")
@@ -125,6 +127,11 @@ def known(live: LiveStack, key: NewKey) -> Iterator[dict[str, str]]:
 @schemathesis.serializer(AWS_JSON)
 def _json(_: SerializationContext, value: object) -> bytes:
     return json.dumps(value).encode()
+
+
+@schemathesis.serializer("application/x-ndjson")
+def _lines(_: SerializationContext, value: object) -> bytes:
+    return str(value).encode(errors="replace")
 
 
 def within_reach(value: Any) -> Any:

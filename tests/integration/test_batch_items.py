@@ -17,6 +17,7 @@ from app.domain.jobs import LEASE, MAX_CRASHES, RETRY_PAUSES
 from app.errors import Conflict, IdempotentParameterMismatch, InternalServerError, InvalidParameter, ValidationError
 from app.services import batches
 from app.services.batch_outcomes import BatchOutcomes, Ended
+from app.services.batch_uploads import Uploads
 from app.services.batches import NewBatch
 from tests.desk import WEBHOOK_URL, Desk
 from tests.factories import make_account
@@ -206,7 +207,7 @@ def test_a_worker_that_lost_its_lease_changes_nothing(batch_desk: BatchDesk) -> 
     batch = batch_desk.submit(2)
     zombie = batch_desk.claim()
     let_lease_run_out(batch_desk)
-    assert batch_desk.outcomes.sweep() == 1
+    assert batch_desk.outcomes.rescue() == 1
     begun: list[int] = []
     late = [Ended(item, lambda connection: begun.append(1) or {"FaceMatches": []}) for item in zombie.items]
     assert batch_desk.finish(zombie, *late) is None
@@ -221,7 +222,7 @@ def test_a_renewed_lease_is_not_taken_away(batch_desk: BatchDesk) -> None:
     chunk = batch_desk.claim()
     let_lease_run_out(batch_desk)
     assert batches.renew(batch_desk.desk.database, [chunk]) == set()
-    assert batch_desk.outcomes.sweep() == 0
+    assert batch_desk.outcomes.rescue() == 0
 
 
 def test_a_lease_that_is_being_finished_is_neither_renewed_nor_waited_for(batch_desk: BatchDesk) -> None:
@@ -231,14 +232,14 @@ def test_a_lease_that_is_being_finished_is_neither_renewed_nor_waited_for(batch_
     with batch_desk.desk.database.transaction() as connection:
         assert batch_leases.lock(connection, finishing.lease)
         assert batches.renew(batch_desk.desk.database, [finishing, running]) == set()
-    assert batch_desk.outcomes.sweep() == 1  # the one that was locked, as its own transaction would not be
+    assert batch_desk.outcomes.rescue() == 1  # the one that was locked, as its own transaction would not be
 
 
 def test_items_of_a_dead_worker_run_alone_and_the_one_that_kills_fails(batch_desk: BatchDesk) -> None:
     batch = batch_desk.submit(4)
     batch_desk.claim(3)
     let_lease_run_out(batch_desk)
-    batch_desk.outcomes.sweep()
+    batch_desk.outcomes.rescue()
     fresh = batch_desk.claim()
     assert [item.item_no for item in fresh.items] == [4]
     batch_desk.finish(fresh)
@@ -246,7 +247,7 @@ def test_items_of_a_dead_worker_run_alone_and_the_one_that_kills_fails(batch_des
         poison = batch_desk.claim()
         assert [(item.item_no, item.crashes) for item in poison.items] == [(1, crashes)]
         let_lease_run_out(batch_desk)
-        batch_desk.outcomes.sweep()
+        batch_desk.outcomes.rescue()
     assert batch_desk.statuses(batch) == ["FAILED", "QUEUED", "QUEUED", "SUCCEEDED"]
     batch_desk.run_all()
     assert batch_desk.statuses(batch) == ["FAILED", "SUCCEEDED", "SUCCEEDED", "SUCCEEDED"]
@@ -281,7 +282,7 @@ def test_canceling_keeps_what_has_ended_and_begins_nothing_more(batch_desk: Batc
     assert batches.renew(batch_desk.desk.database, [running]) == {running.key}
     batch_desk.finish(running, good(running.items[0]), back=running.items[1:])
     assert batch_desk.get(batch).done is False
-    batch_desk.outcomes.sweep()
+    batch_desk.outcomes.tidy()
     assert batch_desk.statuses(batch) == ["SUCCEEDED", "SUCCEEDED", "CANCELED", "CANCELED", "CANCELED"]
     ended = batch_desk.get(batch)
     assert (ended.status, ended.succeeded, ended.canceled) == (BatchStatus.CANCELED, 2, 3)
@@ -292,12 +293,12 @@ def test_canceling_keeps_what_has_ended_and_begins_nothing_more(batch_desk: Batc
 def test_a_batch_of_which_nothing_runs_is_canceled_at_once(batch_desk: BatchDesk) -> None:
     batch = batch_desk.submit(1500)
     batch_desk.outcomes.cancel(batch.account_id, batch.batch_id)
-    batch_desk.outcomes.sweep()
+    batch_desk.outcomes.tidy()
     assert batch_desk.get(batch).status is BatchStatus.CANCELED
     assert batch_desk.get(batch).canceled == 1500
 
 
-@pytest.mark.parametrize("last_act", ["cancel", "sweep", "finish"])
+@pytest.mark.parametrize("last_act", ["cancel", "rescue", "tidy", "finish"])
 def test_a_batch_that_has_ended_never_changes(batch_desk: BatchDesk, last_act: str) -> None:
     batch = batch_desk.submit(2, webhook_url=WEBHOOK_URL)
     chunk = batch_desk.claim()
@@ -305,7 +306,8 @@ def test_a_batch_that_has_ended_never_changes(batch_desk: BatchDesk, last_act: s
     before = batch_desk.get(batch), batch_desk.rows(batch), batch_desk.events()
     acts: dict[str, Callable[[], object]] = {
         "cancel": lambda: batch_desk.outcomes.cancel(batch.account_id, batch.batch_id),
-        "sweep": batch_desk.outcomes.sweep,
+        "rescue": batch_desk.outcomes.rescue,
+        "tidy": batch_desk.outcomes.tidy,
         "finish": lambda: batch_desk.finish(chunk),
     }
     acts[last_act]()
@@ -376,3 +378,24 @@ def test_a_batch_with_waiting_items_is_rung_for_again(batch_desk: BatchDesk, bel
     assert bells.llen("bulk") == 1
     batches.ring_again(batch_desk.desk.database, batch_desk.desk.doorbell)
     assert bells.llen("bulk") == 1
+
+
+def test_an_upload_that_broke_off_is_deleted_and_nothing_else(batch_desk: BatchDesk) -> None:
+    other = batch_desk.submit(2)
+    new = NewBatch(batch_desk.desk.account.account_id, "SearchFacesByImage", DEFAULTS)
+    uploads = Uploads(batch_desk.desk.database, batch_desk.desk.doorbell, batch_desk.outcomes)
+    batch_id = uploads._begin(new)
+    uploads._add(batch_id, make_items(1500))
+    batch_desk.outcomes.tidy()
+    upload = batches.get(batch_desk.desk.database, new.account_id, batch_id)
+    with pytest.raises(Conflict):
+        batch_desk.outcomes.cancel(new.account_id, batch_id)
+    assert upload.total == 1500
+    assert [item.item_no for item in batch_desk.claim().items] == [1, 2]  # of the other one: an upload is not begun
+    changed = sa.update(schema.batches).values(touched_at=sa.func.now() - timedelta(minutes=3))
+    batch_desk.desk.change(changed)
+    batch_desk.outcomes.tidy()
+    assert [str(row["batch_id"]) for row in batch_desk.desk.rows(schema.batches)] == [other.batch_id]
+    assert len(batch_desk.desk.rows(schema.batch_items)) == 2
+    with pytest.raises(Conflict):
+        uploads._add(batch_id, make_items(1))

@@ -12,6 +12,7 @@ from celery import Celery
 
 from app.config import Settings
 from app.db import schema
+from app.domain.jobs import Priority
 from app.domain.schedules import LEASE
 from app.services import collections, faces, resync, schedules, ticks
 from tests.clockwork import Clockwork
@@ -201,7 +202,7 @@ def test_a_crowded_queue_makes_a_run_wait(
 ) -> None:
     monkeypatch.setattr(resync, "_MAX_QUEUED", 1)
     bucket.put("in/one.jpg", portraits["obama"])
-    desk.submit()
+    desk.submit(priority=Priority.LOW)
     schedules.run_now(desk.database, worker.doorbell, desk.account.account_id, bucket.schedule)
     assert ticking.run_some(worker)
     assert not ticking.run_some(worker)  # it comes again in a few seconds

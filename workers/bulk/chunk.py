@@ -10,7 +10,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from app import service_model
-from app.domain.batches import Batch, Chunk, Item
+from app.domain import images
+from app.domain.batches import Batch, Chunk, Item, image_member
+from app.domain.images import ImageReference
 from app.domain.jobs import LEASE, Claim
 from app.errors import InternalServerError, ServiceError, ServiceUnavailable
 from app.services.batch_outcomes import Ended
@@ -37,15 +39,38 @@ def run(chunk: Chunk, runtime: Runtime, make_way: Callable[[], object]) -> None:
             runtime.batch_heartbeat.advance(chunk)
             with runtime.slots.item():
                 item = waiting.popleft()
+                _begin_next(chunk, waiting, runtime)
                 ended.append(Ended(item, _attempt(chunk, item, runtime)))
             if waiting and time.monotonic() - written_at > _WRITE_SECONDS:
                 batch = _write(chunk, ended, (), runtime, last=False)
                 ended, written_at = [], time.monotonic()
                 if batch is None:
+                    _forget_next(chunk, waiting, runtime)
                     return
                 if batch.halted:
                     break
+        _forget_next(chunk, waiting, runtime)
         _write(chunk, ended, tuple(waiting), runtime, last=True)
+
+
+def _begin_next(chunk: Chunk, waiting: Sequence[Item], runtime: Runtime) -> None:
+    """Fetch the next item's picture while the present one is looked at."""
+    if reference := _next_picture(chunk, waiting):
+        runtime.fetcher.begin(reference)
+
+
+def _forget_next(chunk: Chunk, waiting: Sequence[Item], runtime: Runtime) -> None:
+    if reference := _next_picture(chunk, waiting):
+        runtime.fetcher.forget(reference)
+
+
+def _next_picture(chunk: Chunk, waiting: Sequence[Item]) -> ImageReference | None:
+    if not waiting:
+        return None
+    try:
+        return images.reference(waiting[0].input[image_member(chunk.operation)])
+    except (KeyError, TypeError):  # it is refused when its turn comes
+        return None
 
 
 def _attempt(chunk: Chunk, item: Item, runtime: Runtime) -> Complete | ServiceError:

@@ -8,7 +8,7 @@ import logging
 import time
 from typing import Any
 
-from app.domain.batches import MAX_LINE_BYTES, PAGE, NewItem, image_member, legal_external_id
+from app.domain.batches import MAX_LINE_BYTES, PAGE, NewItem, external_id_of_key, image_member
 from app.errors import InvalidParameter, InvalidS3Object, ServiceError
 from app.services.batch_expansion import Listing, Page
 from app.services.batch_intake import Intake, refused
@@ -89,15 +89,15 @@ def _keys(listing: Listing, place: dict[str, str], runtime: Runtime) -> Page:
     keys, complete = runtime.store.list_keys(place["Bucket"], place["Prefix"], after=after, limit=PAGE)
     first = listing.batch.total + 1
     pictures = [key for key in keys if not key.endswith("/")]
-    items = [_item(listing, first + index, place["Bucket"], key) for index, key in enumerate(pictures)]
+    items = [_item(listing, first + index, place, key) for index, key in enumerate(pictures)]
     return Page(items, {"After": keys[-1] if keys else after}, complete)
 
 
-def _item(listing: Listing, item_no: int, bucket: str, key: str) -> NewItem:
+def _item(listing: Listing, item_no: int, place: dict[str, str], key: str) -> NewItem:
     operation = listing.batch.operation
-    input_: dict[str, Any] = {image_member(operation): {"S3Object": {"Bucket": bucket, "Name": key}}}
+    input_: dict[str, Any] = {image_member(operation): {"S3Object": {"Bucket": place["Bucket"], "Name": key}}}
     if operation == "IndexFaces" and "ExternalImageId" not in listing.batch.defaults:
-        input_["ExternalImageId"] = legal_external_id(key)
+        input_["ExternalImageId"] = external_id_of_key(key, place.get("ExternalImageIdFrom", "KEY"))
     return NewItem(item_no, key, input_)
 
 

@@ -88,6 +88,7 @@ ROUTES = [
         "Cancel a batch",
         {200: Answer("It has ended, now or before.", BATCH), 202: Answer("Its rest is being canceled.", BATCH)},
         "What has ended is kept; items that run end first. May be repeated.",
+        errors.Conflict,
     ),
     _act("pause", "Pause a batch", {200: Answer("No further item is started.", BATCH)}, _HALT_DETAILS, errors.Conflict),
     _act(
@@ -113,21 +114,29 @@ _ANY: Schema = {"type": "object"}
 _KEY = m.text(1, 1024)
 
 
-def _submission() -> Schema:
+def _submissions() -> dict[str, Schema]:
     place = m.taken("Bucket Name", Bucket=_KEY, Name=_KEY, Version=_KEY)
-    sources: dict[str, Schema] = {
-        "Items": m.list_of(reference("BatchItem"), minItems=1, maxItems=words.MAX_INLINE_ITEMS),
-        "Manifest": m.taken("S3Object", "JSON Lines in S3, an item a line.", S3Object=place),
-        "S3Prefix": m.taken(
-            "Bucket",
-            "Every object under it, with its key for a CustomId and, made legal, for an ExternalImageId.",
-            Bucket=_KEY,
-            Prefix=m.text(0, 1024),
+    keys = "Every object under it, with its key for a CustomId and, made legal, for an ExternalImageId."
+    return {
+        "BatchOfItems": _from("Items", m.list_of(reference("BatchItem"), minItems=1, maxItems=words.MAX_INLINE_ITEMS)),
+        "BatchOfManifest": _from("Manifest", m.taken("S3Object", "JSON Lines in S3, an item a line.", S3Object=place)),
+        "BatchOfPrefix": _from(
+            "S3Prefix",
+            m.taken(
+                "Bucket",
+                keys,
+                Bucket=_KEY,
+                Prefix=m.text(0, 1024),
+                ExternalImageIdFrom=m.one_of(words.EXTERNAL_ID_FROM),
+            ),
         ),
     }
-    schema = m.taken(
-        "Operation",
-        "One operation over many items, from one of three sources.",
+
+
+def _from(source: str, schema: Schema) -> Schema:
+    return m.taken(
+        f"Operation {source}",
+        "One operation over many items.",
         Operation=m.one_of(words.BATCH_OPERATIONS),
         Defaults=m.said(_ANY, "Input that all items share; an item's own goes before."),
         Webhook=reference("JobWebhook"),
@@ -135,9 +144,8 @@ def _submission() -> Schema:
             m.text(pattern=f"^{words.IDEMPOTENCY_KEY}$"), "The same as the header Idempotency-Key."
         ),
         Metadata=reference("JobMetadata"),
-        **sources,
+        **{source: schema},
     )
-    return {**schema, "oneOf": [{"required": [name]} for name in sources]}
 
 
 def _batch() -> Schema:
@@ -184,8 +192,10 @@ def _line() -> Schema:
 
 def schemas() -> dict[str, Schema]:
     """Give the schemas of batches."""
+    submissions = _submissions()
     return {
-        "BatchSubmission": _submission(),
+        "BatchSubmission": {"oneOf": [reference(name) for name in submissions]},
+        **submissions,
         "BatchItem": m.taken("", "One item.", CustomId=m.said(_KEY, "Unique in the batch."), Input=_ANY),
         "Batch": _batch(),
         "BatchLine": _line(),

@@ -5,7 +5,18 @@ import re
 from app.api import documents, submissions
 from app.api import jobs as routes
 from app.db.schema import metadata
-from app.domain import batches, cron, deliveries, endpoints, jobs, schedules, webhook_events, webhooks
+from app.domain import (
+    batches,
+    cron,
+    deliveries,
+    endpoints,
+    face_models,
+    jobs,
+    reprocesses,
+    schedules,
+    webhook_events,
+    webhooks,
+)
 from app.domain.images import MAX_URL_LENGTH
 from app.service_model import json_schema, service_model
 from app.services import operations
@@ -21,6 +32,7 @@ MAX_URL = MAX_URL_LENGTH
 BATCH_OPERATIONS = sorted(operations.IMAGE)
 BATCH_STATUSES = [*(status.value for status in batches.BatchStatus), batches.PAUSED]
 MAX_INLINE_ITEMS = batches.MAX_INLINE_ITEMS
+EXTERNAL_ID_FROM = list(batches.EXTERNAL_ID_FROM)
 
 LONGEST_WAIT_SECONDS = routes.LONGEST_WAIT_SECONDS
 DEFAULT_PAGE, LARGEST_PAGE = documents.DEFAULT_PAGE, documents.MAX_PAGE
@@ -31,7 +43,8 @@ LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE = submissions.LONGEST_METADATA_KEY,
 JOB_EVENTS = [jobs.event_type(status) for status in jobs.Status if status in jobs.TERMINAL]
 EVENTS = list(webhook_events.TYPES)
 BATCH_EVENTS = [batches.COMPLETED]
-ENDPOINT_EVENTS = [type_ for type_ in EVENTS if type_ not in (*JOB_EVENTS, *BATCH_EVENTS)]
+REPROCESS_EVENTS = [webhook_events.REPROCESSED]
+ENDPOINT_EVENTS = [webhook_events.TEST, webhook_events.FAILING, webhook_events.DISABLED]
 MAX_ATTEMPTS = webhooks.MAX_ATTEMPTS
 MAX_MESSAGE_BYTES = webhooks.MAX_BODY_BYTES
 KEPT_ANSWER_BYTES = webhooks.KEPT_ANSWER_BYTES
@@ -45,6 +58,11 @@ LONGEST_OVERLAP_SECONDS = int(endpoints.MAX_OVERLAP.total_seconds())
 
 DELIVERY_STATUSES = list(deliveries.STATUSES)
 MAX_REPLAY_DAYS, MAX_REPLAYED = deliveries.MAX_REPLAY_RANGE.days, deliveries.MAX_REPLAYED
+
+VERSION_NAME = face_models.VERSION_NAME.pattern
+ON_FAILURE = list(reprocesses.ON_FAILURE)
+REPROCESS_STATUSES = [status.value for status in reprocesses.Status]
+FAILURE_REASONS = [reason.value for reason in reprocesses.Reason]
 
 SCHEDULE_KINDS = [kind.value for kind in schedules.NEEDS]
 SCHEDULE_NAME, BUCKET = schedules.NAME.pattern, schedules.BUCKET.pattern

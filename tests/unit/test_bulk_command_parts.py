@@ -1,0 +1,104 @@
+"""Parts of `rekollect index` and `search`: what pictures are found, what they are called, what is remembered and shown."""
+
+import io
+import time
+from pathlib import Path
+
+import pytest
+
+from app.cli import pictures
+from app.cli.client import ClientError
+from app.cli.crew import Crew
+from app.cli.notes import Notes
+from app.cli.pictures import Picture, Prefix
+from app.cli.progress import Progress, duration
+
+
+def test_pictures_are_found_in_folders_below_in_order(tmp_path: Path) -> None:
+    for name in ("b/2.png", "b/1.JPG", "a.jpeg", "a.txt", "c.jpg/inside.gif"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert [picture.name for picture in pictures.find(tmp_path)] == ["a.jpeg", "b/1.JPG", "b/2.png"]
+    assert [picture.name for picture in pictures.find(tmp_path / "a.txt")] == ["a.txt"]  # named outright, it is meant
+
+
+@pytest.mark.parametrize(
+    ("rule", "name"), [("name", "a_b"), ("path", "people:a_b.jpg"), ("csv:ids.csv", "known"), ("csv:none.csv", None)]
+)
+def test_pictures_are_called_by_a_rule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: str, name: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ids.csv").write_text("people/a b.jpg,known\n")
+    Path("none.csv").write_text("")
+    assert pictures.naming(rule)(Picture(tmp_path / "people/a b.jpg", "people/a b.jpg")) == name
+
+
+@pytest.mark.parametrize("rule", ["", "csv", "csv:", "csv:missing.csv", "csv:wide.csv", "stem"])
+def test_a_rule_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("wide.csv").write_text("a,b,c\n")
+    with pytest.raises(ClientError):
+        pictures.naming(rule)
+
+
+def test_a_place_in_s3_is_told_from_a_path() -> None:
+    assert pictures.read_place("s3://bucket/some/prefix") == Prefix("bucket", "some/prefix")
+    assert pictures.read_place("s3://bucket") == Prefix("bucket", "")
+    assert pictures.read_place("s3/bucket") == Path("s3/bucket")
+
+
+def test_notes_know_a_picture_as_long_as_it_stays_as_it_was(tmp_path: Path) -> None:
+    picture = Picture(tmp_path / "a.jpg", "a.jpg")
+    picture.path.write_bytes(b"1")
+    with Notes(tmp_path, "collection") as notes:
+        assert not notes.knows(picture, "id")
+        notes.add(picture, "id")
+        written = notes.path
+    with written.open("a") as file:
+        file.write('["half a li')
+    with Notes(tmp_path, "collection") as notes:
+        assert notes.knows(picture, "id")
+        assert not notes.knows(picture, "another id")
+        picture.path.write_bytes(b"22")
+        assert not notes.knows(picture, "id")
+    with Notes(tmp_path, "another collection") as notes:
+        assert not notes.knows(picture, "id")
+
+
+def test_progress_shows_counts_rate_and_the_time_left() -> None:
+    stream = io.StringIO()
+    progress = Progress(10, stream=stream)
+    progress.count(faces=2)
+    progress.count(failed=True)
+    progress.count(skipped=True)
+    line = progress.line(progress._began + 2)
+    assert line == "[#######                 ] 3/10 images  2 faces  1 failed  1.0 images/s  ETA 7 s"
+    progress.show(last=True)
+    assert stream.getvalue().endswith("\n")
+    assert progress.summary().startswith("3 images (1 were done before), 2 faces, 1 failed, in ")
+
+
+def test_durations_are_short() -> None:
+    assert [duration(seconds) for seconds in (0.4, 59, 61, 3599, 7260)] == [
+        "0 s",
+        "59 s",
+        "1 min 01 s",
+        "59 min 59 s",
+        "2 h 01 min",
+    ]
+
+
+def test_a_crew_begins_nothing_more_once_it_is_stopped() -> None:
+    crew, begun = Crew(2), []
+
+    def work(piece: int) -> int:
+        begun.append(piece)
+        if piece == 3:
+            crew._stop.set()
+        time.sleep(0.01)
+        return piece
+
+    assert set(crew.do(work, range(1000))) == set(begun)
+    assert 4 <= len(begun) < 20

@@ -1,0 +1,50 @@
+"""Fetch the next picture while the present one is looked at, so that a core never waits for a store.
+
+What was fetched ahead and is not wanted any more is forgotten; so little is ever held that a forgotten forget costs no memory.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from app.domain.images import ImageReference, InlineImage
+from workers.fetch import Fetcher
+
+#: Pictures that are fetched or held ahead at once, at most; a picture has up to 15 MB.
+_MOST = 8
+
+
+class AheadFetcher:
+    """Fetches as a Fetcher does, and ahead. Threads share one."""
+
+    def __init__(self, fetcher: Fetcher, *, threads: int) -> None:
+        self._fetcher = fetcher
+        self._most = min(threads, _MOST)
+        self._pool = ThreadPoolExecutor(self._most, thread_name_prefix="fetch-ahead")
+        self._held: dict[ImageReference, Future[bytes]] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, reference: ImageReference) -> None:
+        """Begin to fetch a picture that `fetch` will be asked for soon; nothing happens where as many are held as may be."""
+        with self._lock:
+            if reference not in self._held and len(self._held) < self._most:
+                self._held[reference] = self._pool.submit(self._fetcher.fetch, reference, read_blob=_no_blob)
+
+    def fetch(self, reference: ImageReference, *, read_blob: Callable[[str], bytes]) -> bytes:
+        """Give the bytes, fetched ahead or now; raise what a Fetcher raises."""
+        begun = None if isinstance(reference, InlineImage) else self._take(reference)
+        return self._fetcher.fetch(reference, read_blob=read_blob) if begun is None else begun.result()
+
+    def forget(self, reference: ImageReference) -> None:
+        """Drop a picture that will not be asked for after all."""
+        begun = self._take(reference)
+        if begun is not None:
+            begun.cancel()
+
+    def _take(self, reference: ImageReference) -> Future[bytes] | None:
+        with self._lock:
+            return self._held.pop(reference, None)
+
+
+def _no_blob(name: str) -> bytes:
+    raise LookupError(name)  # items of batches have no bytes of their own
