@@ -168,7 +168,7 @@ class InvalidImageUrl(InvalidParameter):
 
 
 class ResourceNotFound(ServiceError):
-    """The account has no such collection, user, job, webhook endpoint or delivery."""
+    """The account has no such collection, user, job, webhook endpoint, delivery or schedule."""
 
     code = "ResourceNotFoundException"
 
@@ -206,6 +206,11 @@ class JobNotFound(ResourceNotFound):
 class BatchNotFound(ResourceNotFound):
     def __init__(self, batch_id: str) -> None:
         super().__init__(f"The batch id: {batch_id} does not exist")
+
+
+class ScheduleNotFound(ResourceNotFound):
+    def __init__(self, schedule_id: str) -> None:
+        super().__init__(f"The schedule id: {schedule_id} does not exist")
 
 
 class JobGone(ServiceError):

@@ -15,6 +15,7 @@ from app.api import (
     problems,
     rekognition,
     reprocesses,
+    schedules,
     webhook_deliveries,
     webhook_endpoints,
 )
@@ -65,7 +66,17 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     install(app.extensions, shared)
     app.url_map.converters["prefix"] = _Prefix
-    for module in (probes, docs, jobs, batches, reprocesses, webhook_endpoints, webhook_deliveries, rekognition):
+    for module in (
+        probes,
+        docs,
+        jobs,
+        batches,
+        reprocesses,
+        schedules,
+        webhook_endpoints,
+        webhook_deliveries,
+        rekognition,
+    ):
         app.register_blueprint(module.blueprint)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)

@@ -27,6 +27,7 @@ COMMANDS = {
     "search": ("search:configure", "search a collection with many pictures"),
     "jobs": ("jobs:configure", "jobs: submit, list, show, cancel, retry"),
     "webhooks": ("webhooks:configure", "webhooks: endpoints, deliveries, the account's secret"),
+    "schedules": ("schedules:configure", "what happens by itself: list, show, run, enable, disable"),
     "models": ("models:configure", "face models: list, pull, verify, add, default"),
     "reprocess": ("reprocess:configure", "another face model version for a collection: start, show, roll back"),
     "crops": ("reprocess:configure_crops", "kept crops of faces: show, keep, drop, purge"),

@@ -105,6 +105,18 @@ def _check_new(connection: Connection, job: Job) -> None:
         raise EndpointNotFound(str(job.webhook_endpoint_id))  # it would tell nobody, in silence
 
 
+def add(connection: Connection, submission: Submission) -> uuid.UUID | None:
+    """Queue a job without inline pictures in the caller's transaction, or find the one under its key; give its id.
+
+    None where that one ended, and forgot its key, in this moment.
+    """
+    values = _values(submission, submission.input, _fingerprint(submission, submission.input))
+    job = rows.insert(connection, values, start_by=_start_by(submission))
+    if job is None:
+        job = rows.find_by_key(connection, submission.account_id, str(submission.idempotency_key))
+    return None if job is None else uuid.UUID(job.job_id)
+
+
 def _values(submission: Submission, stored: Mapping[str, Any], request_hash: bytes) -> dict[str, Any]:
     return {
         "account_id": submission.account_id,

@@ -30,6 +30,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "OfCollection": _path("CollectionId", "The collection."),
     "EndpointId": _path("EndpointId", "The webhook endpoint."),
     "DeliveryId": _path("DeliveryId", "The delivery."),
+    "ScheduleId": _path("ScheduleId", "The schedule."),
     "wait": _query(
         "wait",
         f"{_WAIT}; above {words.LONGEST_WAIT_SECONDS} counts as {words.LONGEST_WAIT_SECONDS}.",

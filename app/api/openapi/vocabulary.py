@@ -5,7 +5,18 @@ import re
 from app.api import documents, submissions
 from app.api import jobs as routes
 from app.db.schema import metadata
-from app.domain import batches, deliveries, endpoints, face_models, jobs, reprocesses, webhook_events, webhooks
+from app.domain import (
+    batches,
+    cron,
+    deliveries,
+    endpoints,
+    face_models,
+    jobs,
+    reprocesses,
+    schedules,
+    webhook_events,
+    webhooks,
+)
 from app.domain.images import MAX_URL_LENGTH
 from app.service_model import json_schema, service_model
 from app.services import operations
@@ -53,6 +64,13 @@ ON_FAILURE = list(reprocesses.ON_FAILURE)
 REPROCESS_STATUSES = [status.value for status in reprocesses.Status]
 FAILURE_REASONS = [reason.value for reason in reprocesses.Reason]
 
+SCHEDULE_KINDS = [kind.value for kind in schedules.NEEDS]
+SCHEDULE_NAME, BUCKET = schedules.NAME.pattern, schedules.BUCKET.pattern
+MAX_RETENTION_DAYS, MAX_PREFIX = schedules.MAX_DAYS, schedules.MAX_PREFIX
+CATCH_UPS = [policy.value for policy in cron.CatchUp]
+MAX_CRON, MAX_MISSED = cron.MAX_LENGTH, cron.MAX_MISSED
+TICK_STATUSES = [status.value for status in schedules.TickStatus]
+
 
 def _kept_by_postgres(table: str, column: str) -> list[str]:
     """Give the words that a column may hold, which only its table names."""
@@ -63,3 +81,4 @@ def _kept_by_postgres(table: str, column: str) -> list[str]:
 ENDPOINT_STATUSES = _kept_by_postgres("webhook_endpoints", "status")
 DISABLED_REASONS = _kept_by_postgres("webhook_endpoints", "disabled_reason")
 TRIGGERS = _kept_by_postgres("deliveries", "trigger")
+TICK_TRIGGERS = _kept_by_postgres("ticks", "trigger")

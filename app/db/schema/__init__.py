@@ -10,6 +10,7 @@ from app.db.schema.embeddings import face_crops, face_embeddings, face_models, u
 from app.db.schema.jobs import blobs, job_attempts, jobs
 from app.db.schema.metadata import metadata
 from app.db.schema.reprocesses import reprocess_failures, reprocess_pages, reprocesses
+from app.db.schema.schedules import FACE_OBJECT, schedules, synced_objects, ticks
 from app.db.schema.search import SHARED_BUCKETS, face_vectors, user_vectors
 from app.db.schema.webhooks import (
     deliveries,
@@ -21,6 +22,7 @@ from app.db.schema.webhooks import (
 )
 
 __all__ = [
+    "FACE_OBJECT",
     "SHARED_BUCKETS",
     "access_keys",
     "accounts",
@@ -46,6 +48,9 @@ __all__ = [
     "reprocess_pages",
     "reprocesses",
     "request_tokens",
+    "schedules",
+    "synced_objects",
+    "ticks",
     "user_embeddings",
     "user_vectors",
     "users",
