@@ -98,7 +98,7 @@ def _number(table: sa.Table) -> sa.Column[int]:
 
 
 def _truth(table: sa.Table, collection: Row) -> tuple[sa.FromClause, sa.ColumnElement[bytes | None]]:
-    """Give where vectors lie in the version that is searched: a face that was kept out of it has none, and that is no fault."""
+    """Give what to select rows from, and their embedding in the version that is searched: those without are not in a search."""
     if table is faces:
         return second_versions.truth_of_faces(collection, collection.model)
     return second_versions.truth_of_users(collection)

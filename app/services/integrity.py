@@ -97,9 +97,10 @@ def _check_page(connection: Connection, collection: Row, cursor: Document, repor
     if "Part" not in cursor:
         _check_counters(connection, collection, report)
     version = face_models.get(connection, collection.model)
-    table, vectors = (
-        (faces, search_tables.of_faces(version)) if part == "Faces" else (users, search_tables.of_users(version))
-    )
+    if part == "Faces":
+        table, vectors = faces, search_tables.of_faces(version)
+    else:
+        table, vectors = users, search_tables.of_users(version)
     until = rows.end_of_page(connection, table, collection.collection_id, after=after, size=_PAGE)
     _check_pairs(connection, table, vectors, collection, (after, until), report)
     if not rows.is_last(until):

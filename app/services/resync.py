@@ -26,7 +26,7 @@ from app.services.ticks import Progress
 #: Objects that one step handles.
 PAGE = 200
 
-#: With this many bulk jobs of the account queued a re-sync waits: it is in no hurry, and others want to submit too.
+#: With this many jobs of the account queued a re-sync waits: it is in no hurry, and others want to submit too.
 _MAX_QUEUED = 1000
 
 _INDEXING = (Action.NEW, Action.CHANGED, Action.RETRIED)
@@ -35,7 +35,7 @@ _INDEXING = (Action.NEW, Action.CHANGED, Action.RETRIED)
 def is_crowded(database: Database, held: TickClaim) -> bool:
     """Tell whether enough jobs of the account are queued for now."""
     with database.statement() as connection:
-        return job_rows.load(connection, account(held), Lane.BULK, limit=_MAX_QUEUED).queued >= _MAX_QUEUED
+        return job_rows.load(connection, account(held), Lane.BULK.value, limit=_MAX_QUEUED).queued >= _MAX_QUEUED
 
 
 def take_page(connection: Connection, held: TickClaim, listed: Sequence[Listed], next_token: str | None) -> Progress:

@@ -114,8 +114,8 @@ def known(live: LiveStack, key: NewKey) -> Iterator[dict[str, str]]:
     )
     endpoint = call("POST", ENDPOINTS, {"Url": OUT_OF_REACH, "EventTypes": ["webhook.failing"]})["EndpointId"]
     delivery = call("POST", f"{ENDPOINTS}/{endpoint}/test")
-    schedule = call("POST", SCHEDULES, {"Name": "known", "Kind": "INTEGRITY", "Cron": "0 3 * * *"})["ScheduleId"]
     call("POST", "/v1/jobs", {"Operation": "CreateCollection", "Input": {"CollectionId": COLLECTION}})
+    schedule = call("POST", SCHEDULES, {"Name": "known", "Kind": "INTEGRITY", "Cron": "0 3 * * *"})["ScheduleId"]
     made = {"JobId": job["JobId"], "BatchId": batch["BatchId"], "CollectionId": COLLECTION, "ScheduleId": schedule}
     yield {**made, "EndpointId": endpoint, "DeliveryId": delivery["DeliveryId"]}
     for made in call("GET", SCHEDULES)["Schedules"]:

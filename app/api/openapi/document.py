@@ -80,7 +80,8 @@ def _paths() -> dict[str, Any]:
 
 def _schemas() -> dict[str, Schema]:
     ours = jobs.schemas() | batches.schemas() | reprocesses.schemas() | webhook_schemas.schemas() | messages.schemas()
-    return ours | schedules.schemas() | service.schemas() | {"Problem": PROBLEM} | _of_the_model()
+    ours |= schedules.schemas() | service.schemas()
+    return ours | {"Problem": PROBLEM} | _of_the_model()
 
 
 def _of_the_model() -> dict[str, Schema]:
