@@ -9,9 +9,10 @@ the same bytes.
 
 import hashlib
 import os
+import re
 import urllib.parse
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,17 +109,32 @@ def require_model(settings: Settings, file: ModelFile) -> Path:
     """Give the path of a model, or raise AssetError that says how to get it."""
     path = find_model(settings, file)
     if path is None:
+        remedy = "Pull it with `rekollect models pull`, or put" if file in model_files() else "Put"
         raise AssetError(
-            f"{file.name} is not on this machine. Pull it with `rekollect models pull`, or put a file of that name "
-            f"(sha256 {file.sha256}) into a folder and set REKOLLECT_MODELS_DIR to it."
+            f"{file.name} is not on this machine. {remedy} a file of that name (sha256 {file.sha256}) into a folder "
+            "and set REKOLLECT_MODELS_DIR to it."
         )
     return path
 
 
-def verify_models(settings: Settings) -> list[tuple[ModelFile, bool]]:
-    """Read every model file and say whether its bytes are the pinned ones; a missing file is not."""
-    paths = [(file, find_model(settings, file)) for file in model_files()]
+def verify_models(settings: Settings, files: Sequence[ModelFile] | None = None) -> list[tuple[ModelFile, bool]]:
+    """Read model files (of the built-in versions, unless told otherwise) and say whether their bytes are the pinned ones."""
+    paths = [(file, find_model(settings, file)) for file in (model_files() if files is None else files)]
     return [(file, path is not None and is_intact(path, file.sha256)) for file, path in paths]
+
+
+def keep_model(settings: Settings, path: Path, *, licence: str) -> ModelFile:
+    """Copy a model into the cache under a name that its digest makes unique; raise AssetError."""
+    try:
+        content = path.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        name = f"{digest[:12]}-{re.sub('[^A-Za-z0-9._-]', '_', path.name)}"
+        folder = models_folder(settings)
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_in_one_step(folder / name, content)
+    except OSError as error:
+        raise AssetError(f"Cannot copy {path}: {error}.") from error
+    return ModelFile(name, digest, len(content), licence, url="")
 
 
 def is_intact(path: Path, sha256: str) -> bool:

@@ -23,7 +23,10 @@ log = logging.getLogger(__name__)
 RUN_NEXT = "rekollect.run_next"
 DELIVER_NEXT = "rekollect.deliver_next"
 SWEEP = "rekollect.sweep"
-PURGE = "rekollect.purge"
+RUN_TICKS = "rekollect.run_ticks"
+
+#: What the bell of a lane asks for; in the other lanes the next job is run.
+_BELLS: dict[str, tuple[str, list[str]]] = {Lane.WEBHOOKS: (DELIVER_NEXT, []), Lane.MAINTENANCE: (RUN_TICKS, [])}
 
 #: A bell that nobody heard for this long is worthless: the sweeper has rung again since.
 _BELL_EXPIRES_SECONDS = 120
@@ -89,7 +92,6 @@ def create_celery(redis_url: str) -> Celery:
         worker_hijack_root_logger=False,
         beat_schedule={
             "sweep": {"task": SWEEP, "schedule": 1.0, "options": {"expires": 5, "queue": Lane.MAINTENANCE.value}},
-            "purge": {"task": PURGE, "schedule": 60.0, "options": {"expires": 60, "queue": Lane.MAINTENANCE.value}},
         },
         beat_max_loop_interval=1,
         timezone="UTC",
@@ -116,7 +118,7 @@ class Doorbell:
         """Ring once for each piece of work; False where Redis did not take the bell."""
         if self._is_silent():
             return False
-        task, args = (DELIVER_NEXT, []) if lane == Lane.WEBHOOKS else (RUN_NEXT, [lane])
+        task, args = _BELLS.get(lane, (RUN_NEXT, [lane]))
         options = {"queue": lane, "expires": _BELL_EXPIRES_SECONDS, "retry": False}
         try:
             with self._producers.acquire(block=True, timeout=_RING_SECONDS) as producer:

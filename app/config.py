@@ -70,6 +70,12 @@ def _positive(value: str) -> int:
     return int(value)
 
 
+def _switch(value: str) -> bool:
+    if value.lower() not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return value.lower() == "true"
+
+
 def read_rate(value: str) -> float:
     """Read calls per second; the range keeps a mistyped unit from turning into no limit, or into no calls at all."""
     try:
@@ -156,15 +162,15 @@ class Settings:
     wait_seconds: int = _setting(_positive, "longest time that an image operation on POST / waits for a worker", 50)
     max_waiters: int = _setting(_positive, "requests that may wait for a job at once, per API process", 48)
     max_queued_jobs: int = _setting(
-        _positive, "jobs that one account may have queued; above it submits get 429", 10_000
+        _positive,
+        "jobs that one account may have waiting in a lane (LOW is one of its own); above it submits get 429",
+        10_000,
     )
-    max_running_jobs: int = _setting(
-        _positive, "jobs that one account may have running; above it submits get 429", 1_000
-    )
+    max_running_jobs: int = _setting(_positive, "jobs that one account may have running; more of them wait", 1_000)
     max_upload_megabytes: int = _setting(_positive, "largest upload of a batch's items as JSON Lines", 2_048)
     shed_after_seconds: int = _setting(
         _positive,
-        "when interactive jobs wait this long for a worker, new ones are refused with 503; LOW ones at half of it",
+        "when an account's jobs wait this long for a worker, it is refused new ones with 503; LOW ones at half of it",
         30,
     )
     api_processes: int = _setting(_positive, "web server processes", 1)
@@ -175,6 +181,15 @@ class Settings:
     )
     run_timeout_seconds: int = _setting(_positive, "longest run of one job; after that it is taken from its worker", 60)
     job_retention_days: int = _setting(_positive, "days that a finished job and its result are kept", 30)
+    keep_crops: bool = _setting(
+        _switch,
+        "whether aligned crops of indexed faces are kept, so that they can be embedded anew without their source; "
+        "a collection's tag `rekollect:keep-crops` goes first",
+        False,
+    )
+    rollback_days: int = _setting(
+        _positive, "days that a reprocessed collection can go back; until then new faces are embedded twice", 7
+    )
     models_dir: Path | None = _setting(_path, "folder with model files to use instead of downloading them")
     cache_dir: Path | None = _setting(_path, "folder for pulled models and samples (default ~/.cache/rekollect)")
     execution_provider: str = _setting(
@@ -216,6 +231,11 @@ class Settings:
     def job_retention(self) -> timedelta:
         """How long a finished job and its result are kept."""
         return timedelta(days=self.job_retention_days)
+
+    @property
+    def rollback_window(self) -> timedelta:
+        """How long a reprocessed collection can go back."""
+        return timedelta(days=self.rollback_days)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":

@@ -27,6 +27,10 @@ class InternalServerError(ServiceError):
     retryable = True
 
 
+class FaceModelChanged(InternalServerError):
+    """The collection began to move to another face model version while a picture was looked at; the next look has both."""
+
+
 class ServiceUnavailable(ServiceError):
     """Temporarily unable: no worker answered in time, or Postgres is away. SDKs retry this code."""
 
@@ -164,7 +168,7 @@ class InvalidImageUrl(InvalidParameter):
 
 
 class ResourceNotFound(ServiceError):
-    """The account has no such collection, user, job, webhook endpoint or delivery."""
+    """The account has no such collection, user, job, webhook endpoint, delivery or schedule."""
 
     code = "ResourceNotFoundException"
 
@@ -189,6 +193,11 @@ class DeliveryNotFound(ResourceNotFound):
         super().__init__(f"The webhook delivery id: {delivery_id} does not exist")
 
 
+class ReprocessNotFound(ResourceNotFound):
+    def __init__(self, collection_id: str) -> None:
+        super().__init__(f"The collection id: {collection_id} was never reprocessed")
+
+
 class JobNotFound(ResourceNotFound):
     def __init__(self, job_id: str) -> None:
         super().__init__(f"The job id: {job_id} does not exist")
@@ -197,6 +206,11 @@ class JobNotFound(ResourceNotFound):
 class BatchNotFound(ResourceNotFound):
     def __init__(self, batch_id: str) -> None:
         super().__init__(f"The batch id: {batch_id} does not exist")
+
+
+class ScheduleNotFound(ResourceNotFound):
+    def __init__(self, schedule_id: str) -> None:
+        super().__init__(f"The schedule id: {schedule_id} does not exist")
 
 
 class JobGone(ServiceError):

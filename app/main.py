@@ -7,7 +7,18 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import PathConverter
 
 from app import logs
-from app.api import batches, docs, jobs, probes, problems, rekognition, webhook_deliveries, webhook_endpoints
+from app.api import (
+    batches,
+    docs,
+    jobs,
+    probes,
+    problems,
+    rekognition,
+    reprocesses,
+    schedules,
+    webhook_deliveries,
+    webhook_endpoints,
+)
 from app.api.context import Context, install
 from app.api.errors import aws_answer, internal, name_request, problem
 from app.broker import Doorbell, create_celery
@@ -46,9 +57,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         settings=settings,
         database=database,
         doorbell=doorbell,
-        admission=Admission(
-            database, Limits(settings.max_queued_jobs, settings.max_running_jobs, settings.shed_after_seconds)
-        ),
+        admission=Admission(database, Limits(settings.max_queued_jobs, settings.shed_after_seconds)),
         outcomes=Outcomes(database, doorbell, keep=settings.job_retention),
         batch_outcomes=BatchOutcomes(database, doorbell, keep=settings.job_retention),
         waiting=Waiting(database, JobListener(settings.database_url), max_waiters=settings.seats),
@@ -57,7 +66,17 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     install(app.extensions, shared)
     app.url_map.converters["prefix"] = _Prefix
-    for module in (probes, docs, jobs, batches, webhook_endpoints, webhook_deliveries, rekognition):
+    for module in (
+        probes,
+        docs,
+        jobs,
+        batches,
+        reprocesses,
+        schedules,
+        webhook_endpoints,
+        webhook_deliveries,
+        rekognition,
+    ):
         app.register_blueprint(module.blueprint)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)

@@ -22,7 +22,7 @@ LAYERS = (
     ("app.local", "workers.main"),
     ("app.main", "app.web_worker", "workers.tasks"),
     ("workers.bulk",),
-    ("app.api", "workers.courier", "workers.jobs"),
+    ("app.api", "workers.courier", "workers.jobs", "workers.schedules"),
     ("workers.runtime",),
     ("workers.store", "workers.ahead"),
     (
@@ -86,6 +86,7 @@ OWNERS = {
     "numpy": ("workers.vision", "app.db.vectors", "app.domain.embeddings"),
     "boto3": ("workers.fetch", "app.cli.demo"),
     "botocore": ("app.service_model", "app.sigv4", "workers.fetch", "workers.store", "app.cli.demo"),
+    "cronsim": ("app.domain.cron",),
     "cryptography": ("app.encryption",),
     "standardwebhooks": ("app.cli.receiver",),
 }

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from app.config import Settings
 from app.domain.addresses import Refused
 from app.domain.images import MAX_FETCHED_BYTES, ImageReference, InlineImage, S3Image, UrlImage
-from app.errors import ImageTooLarge, InvalidImageUrl, InvalidS3Object
+from app.errors import ImageTooLarge, InvalidImageUrl, InvalidS3Object, ServiceError
 from workers.outbound import Dialer, Unreachable
 
 URL_DEADLINE_SECONDS = 15.0
@@ -76,10 +76,33 @@ class Fetcher:
             log.warning("url_fetch_failed", extra={"cause": _cause(error.__cause__ or error)})
             raise InvalidImageUrl(f"Unable to get the image: {error}.") from error
         if answer.status != 200:
-            raise InvalidImageUrl(f"Unable to get the image: the server answered {answer.status}.")
+            refusal = InvalidImageUrl(f"Unable to get the image: the server answered {answer.status}.")
+            raise refusal from _Answered(answer.status)
         if answer.truncated:
             raise ImageTooLarge
         return answer.body
+
+
+def may_come_back(error: ServiceError) -> bool:
+    """Tell whether a fetch that failed may succeed later: the other side was away or overloaded, and did not say no."""
+    cause = error.__cause__
+    if isinstance(cause, ClientError):
+        return _is_passing(int(cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)))
+    if isinstance(cause, _Answered):
+        return _is_passing(cause.status)
+    return isinstance(cause, (BotoCoreError, TimeoutError, Unreachable))
+
+
+def _is_passing(status: int) -> bool:
+    return status in (0, 408, 429) or status >= 500
+
+
+class _Answered(Exception):
+    """A server answered something else than 200."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 def _read(body: Any) -> bytes:

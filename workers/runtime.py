@@ -16,20 +16,20 @@ from app.broker import Doorbell, server
 from app.config import Settings
 from app.db.session import Database, servers
 from app.domain.batches import Chunk
-from app.domain.face_models import NEWEST
 from app.domain.jobs import Claim
 from app.encryption import Cipher
 from app.services import batches, jobs
 from app.services.batch_expansion import Expansion, Listing
 from app.services.batch_outcomes import BatchOutcomes
 from app.services.outcomes import Outcomes
+from app.services.reembedding import Reembedding
 from workers.ahead import AheadFetcher
 from workers.fetch import Fetcher, S3Client, make_s3_client
 from workers.heartbeat import Heartbeat
 from workers.outbound import Dialer
 from workers.slots import Slots
 from workers.store import Store
-from workers.vision.engine import FaceEngine
+from workers.vision.engines import Engines
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,11 @@ class Runtime:
         return Outcomes(self.database, self.doorbell, keep=self.settings.job_retention)
 
     @cached_property
+    def reembedding(self) -> Reembedding:
+        """Hands out the work of reprocesses and stores it."""
+        return Reembedding(self.database, self.doorbell, rollback_window=self.settings.rollback_window)
+
+    @cached_property
     def heartbeat(self) -> Heartbeat[Claim]:
         """Renews the leases of the jobs that run here."""
         return Heartbeat(partial(jobs.renew, self.database), run_timeout=self.settings.run_timeout)
@@ -95,13 +100,13 @@ class Runtime:
         return threading.Event()
 
     @cached_property
-    def engine(self) -> FaceEngine:
-        """The models of the newest face model version."""
-        return FaceEngine.load(self.settings, NEWEST)
+    def engines(self) -> Engines:
+        """The models, by face model version."""
+        return Engines(self.settings)
 
     def load_models(self) -> None:
-        """Open the models now rather than with the first job."""
-        _ = self.engine
+        """Open the built-in models now rather than with the first job."""
+        _ = self.engines
 
     @cached_property
     def dialer(self) -> Dialer:

@@ -1,4 +1,4 @@
-"""What batches read of an S3-compatible store besides pictures: keys under a prefix, and a manifest piece by piece.
+"""What is read of an S3-compatible store besides pictures: keys and objects under a prefix, and a manifest piece by piece.
 
 As for pictures, a failure that will not pass has one text for all causes, and the true cause goes to the log.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from app.domain.resync import Listed
 from app.errors import InvalidS3Object
 from workers.fetch import S3Client
 
@@ -44,6 +45,16 @@ class Store:
         request = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": limit} | ({"StartAfter": after} if after else {})
         answer = _ask(lambda: self._s3_client.list_objects_v2(**request), bucket)
         return [one["Key"] for one in answer.get("Contents", ())], not answer.get("IsTruncated", False)
+
+    def list_objects(
+        self, bucket: str, prefix: str, *, token: str | None, limit: int
+    ) -> tuple[list[Listed], str | None]:
+        """List the objects of the page that a token means, or of the first, and give the token of the next, if there is one."""
+        request = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": limit}
+        more = {} if token is None else {"ContinuationToken": token}
+        answer = _ask(lambda: self._s3_client.list_objects_v2(**request, **more), bucket)
+        found = [Listed(one["Key"], one["ETag"], one["LastModified"]) for one in answer.get("Contents", ())]
+        return found, answer.get("NextContinuationToken") if answer.get("IsTruncated") else None
 
     def read_piece(self, bucket: str, name: str, version: str | None, *, offset: int, size: int) -> Piece:
         """Read some bytes of an object from an offset on; fewer at its end, none of an empty one."""

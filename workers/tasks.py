@@ -10,7 +10,7 @@ from celery import shared_task
 from app import broker, service_model
 from app.domain.jobs import LEASE, Claim, Lane
 from app.errors import ServiceError, ServiceUnavailable
-from app.services import batches, events, jobs, request_tokens
+from app.services import batches, jobs, schedules
 from app.services.outcomes import Complete
 from workers import courier
 from workers.bells import Bell
@@ -19,10 +19,9 @@ from workers.heartbeat import CancelRequested
 from workers.insist import insist
 from workers.jobs import kinds
 from workers.runtime import Runtime, current
+from workers.schedules import run as ticking
 
 log = logging.getLogger(__name__)
-
-_PURGE_SECONDS = 20.0  # of the minute between two ticks
 
 
 @shared_task(name=broker.RUN_NEXT, Request=Bell)  # type: ignore[untyped-decorator]  # Celery ships no types
@@ -53,7 +52,13 @@ def _run_bulk_job() -> bool:
 def _run_next(lane: str) -> bool:
     runtime, claim = current(), None
     with _postgres_may_be_away(broker.RUN_NEXT):
-        claim = jobs.claim(runtime.database, lane, worker=runtime.worker, run_timeout=runtime.settings.run_timeout)
+        claim = jobs.claim(
+            runtime.database,
+            lane,
+            worker=runtime.worker,
+            run_timeout=runtime.settings.run_timeout,
+            most_running=runtime.settings.max_running_jobs,
+        )
         if claim is not None:
             _run_and_log(claim, runtime)
     return claim is not None
@@ -113,7 +118,7 @@ def deliver_next() -> None:
 
 @shared_task(name=broker.SWEEP, Request=Bell)  # type: ignore[untyped-decorator]
 def sweep() -> None:
-    """Take work from dead workers, expire what nobody started, ring again for what waits."""
+    """Take work from dead workers, expire what nobody started, queue what is due, ring again for what waits."""
     runtime = current()
     with _postgres_may_be_away(broker.SWEEP):
         rescued = runtime.outcomes.rescue() + runtime.batch_outcomes.rescue()
@@ -121,29 +126,26 @@ def sweep() -> None:
         jobs.ring_again(runtime.database, runtime.doorbell)
         batches.ring_again(runtime.database, runtime.doorbell)
         runtime.batch_outcomes.tidy()
+        runtime.reembedding.ring_again()
+        schedules.make_ticks(runtime.database)
+        schedules.ring(runtime.database, runtime.doorbell)
         if rescued or expired:
             log.warning("swept", extra={"rescued": rescued, "expired": expired})
 
 
-@shared_task(name=broker.PURGE, Request=Bell)  # type: ignore[untyped-decorator]
-def purge() -> None:
-    """Delete jobs and batches past their retention, old events that belong to none, and old request tokens."""
-    with _postgres_may_be_away(broker.PURGE):
-        deadline = time.monotonic() + _PURGE_SECONDS
-        total = 0
-        while (deleted := jobs.purge(current().database)) and time.monotonic() < deadline:
-            total += deleted
-        while batches.purge(current().database) and time.monotonic() < deadline:
-            pass
-        while events.purge(current().database) and time.monotonic() < deadline:
-            pass
-        request_tokens.purge(current().database)
-        if total:
-            log.info("purged", extra={"jobs": total})
+@shared_task(name=broker.RUN_TICKS, Request=Bell)  # type: ignore[untyped-decorator]
+def run_ticks() -> bool:
+    """Run a schedule's tick for a slice of time and ring for what is left; False where there was none, or no thread for it."""
+    runtime, found = current(), False
+    with runtime.slots.bulk() as taken, _postgres_may_be_away(broker.RUN_TICKS):
+        found = taken and ticking.run_some(runtime)
+        if found:
+            schedules.ring(runtime.database, runtime.doorbell)
+    return found
 
 
 def drain_jobs() -> None:
     """Do what the bells of a worker would have asked for, while there are none."""
     sweep()
-    while any(run_next(lane) for lane in (Lane.INTERACTIVE.value, Lane.BULK.value)):
+    while any(run_next(lane) for lane in (Lane.INTERACTIVE.value, Lane.BULK.value)) or run_ticks():
         pass

@@ -9,7 +9,7 @@ from flask import Request
 from app import sigv4
 from app.api.context import Context
 from app.domain.caller import Caller
-from app.domain.scopes import MANAGE_WEBHOOKS
+from app.domain.scopes import MANAGE_SCHEDULES, MANAGE_WEBHOOKS
 from app.errors import ExpiredToken, MissingAuthenticationToken, UnrecognizedClient
 from app.services import access_keys, operations
 from app.services.access_keys import KnownKey
@@ -87,6 +87,14 @@ def webhook_manager(request: Request, context: Context) -> Caller:
     require_credentials(request)
     found = caller(request, request.get_data(), context)
     found.check_allowed_everywhere(MANAGE_WEBHOOKS)  # an endpoint hears of every collection
+    return found
+
+
+def schedule_manager(request: Request, context: Context) -> Caller:
+    """Admit a caller whose key may manage the account's schedules."""
+    require_credentials(request)
+    found = caller(request, request.get_data(), context)
+    found.check_allowed_everywhere(MANAGE_SCHEDULES)  # what runs by itself asks no key again
     return found
 
 

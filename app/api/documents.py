@@ -43,13 +43,18 @@ class Page:
 
 def read_page(kind: str, *filters: str) -> Page:
     """Read MaxResults and NextToken of a list that also takes these filters; raises ValidationError."""
+    size, token = read_size(*filters)
+    return Page(kind, size, None if token is None else pagination.read_uuid(token, kind))
+
+
+def read_size(*filters: str) -> tuple[int, str | None]:
+    """Read how much of a list is shown at once, and the token that it goes on after; raises ValidationError."""
     known = {"MaxResults", "NextToken", *filters}
     _check_known(set(request.args), known, "parameter")
     size = request.args.get("MaxResults", str(DEFAULT_PAGE))
     if not _NUMBER.fullmatch(size) or int(size) > MAX_PAGE:
         raise ValidationError(f"MaxResults must be a whole number, 1 to {MAX_PAGE}.")
-    token = request.args.get("NextToken")
-    return Page(kind, int(size), None if token is None else pagination.read_uuid(token, kind))
+    return int(size), request.args.get("NextToken")
 
 
 def read_members(known: Collection[str] = ()) -> dict[str, Any]:

@@ -15,9 +15,8 @@ from app.api.documents import read_page
 from app.api.errors import problem
 from app.domain.caller import Caller
 from app.domain.jobs import Job, Status, document, priority
-from app.errors import AccessDenied, JobNotFound, ServiceError, ValidationError
+from app.errors import AccessDenied, JobNotFound, ServiceError, ServiceUnavailable, ValidationError
 from app.services import jobs, operations
-from app.services.endpoints import Endpoints
 from app.services.jobs import Submission
 from app.services.waiting import TooManyWaiters
 
@@ -25,6 +24,7 @@ blueprint = Blueprint("jobs", __name__, url_prefix="/v1/jobs")
 
 LONGEST_WAIT_SECONDS = 30
 _NUMBER = re.compile(r"[0-9]{1,9}")
+_WAIT = re.compile(r'\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?:;.*)?', re.IGNORECASE)
 _COLLECTION_ID = re.compile(r"[a-zA-Z0-9_.\-]{1,255}")
 
 
@@ -39,20 +39,18 @@ def submit() -> Response:
     shared, caller = _caller(request.get_data())
     submission = submissions.read(caller, shared)
     auth.authorize(caller, submission.operation, submission.input)
-    if submission.webhook_endpoint_id is not None:  # one that is not there would tell nobody, in silence
-        Endpoints(shared.database, shared.cipher).get(caller.account_id, str(submission.webhook_endpoint_id))
     return _submit(shared, submission)
 
 
 def _submit(shared: Context, submission: Submission) -> Response:
-    job, replayed = jobs.submit(shared.database, shared.doorbell, submission, shared.admission)
     wait = _preferred_wait()
-    job = _wait(shared, job, wait)
+    job, replayed = jobs.submit(shared.database, shared.doorbell, submission, shared.admission)
+    job, waited = _wait(shared, job, wait)
     answer = _answer(shared, job, status=200 if job.done else 202)
     answer.headers["Location"] = f"/v1/jobs/{job.job_id}"
     if replayed:
         answer.headers["Idempotency-Replayed"] = "true"
-    if wait:
+    if waited:
         answer.headers["Preference-Applied"] = f"wait={wait}"
     return answer
 
@@ -70,7 +68,7 @@ def list_() -> Response:
 
 def _may_see(caller: Caller, job: Job) -> bool:
     try:
-        caller.check_allowed(job.operation, job.collection)
+        auth.authorize(caller, job.operation, job.subject)
     except AccessDenied:
         return False
     return True
@@ -93,7 +91,10 @@ def _filters() -> dict[str, str]:
 def show(job_id: str) -> Response:
     """Show a job; with ?wait=N as soon as it is done, N seconds at most; 304 where the caller has it as it is."""
     shared, caller = _caller(b"")
-    job = _wait(shared, _find(shared, caller, job_id), _wait_seconds(request.args.get("wait", "0"), "wait"))
+    seconds = request.args.get("wait", "0")
+    if not _NUMBER.fullmatch(seconds):
+        raise ValidationError("wait must be a whole number of seconds.")
+    job, _ = _wait(shared, _find(shared, caller, job_id), min(int(seconds), LONGEST_WAIT_SECONDS))
     answer = _answer(shared, job, status=200)
     answer.make_conditional(request)
     return answer
@@ -126,41 +127,54 @@ def _caller(body: bytes) -> tuple[Context, Caller]:
 
 def _find(shared: Context, caller: Caller, job_id: str) -> Job:
     job = jobs.get(shared.database, caller.account_id, job_id, keep=shared.settings.job_retention)
-    caller.check_allowed(job.operation, job.collection)
+    auth.authorize(caller, job.operation, job.subject)
     return job
 
 
 def _answer(shared: Context, job: Job, *, status: int) -> Response:
-    answer = _json(document(job, position=jobs.position(shared.database, job)), status)
+    position, retry_after = _estimates(shared, job)
+    answer = _json(document(job, position=position), status)
+    # How many are before it changes all the time, and is no reason to send the job again.
+    answer.set_etag(_digest(json.dumps(document(job)).encode()))
     if not job.done:
-        answer.headers["Retry-After"] = str(shared.admission.wait_seconds(job.account_id, priority(job).lane))
+        answer.headers["Retry-After"] = str(retry_after)
     return answer
+
+
+def _estimates(shared: Context, job: Job) -> tuple[int | None, int]:
+    """Estimate a job's place in the queue and when to ask again; a job that was committed is answered without them too."""
+    if job.done:
+        return None, 0
+    try:
+        return jobs.position(shared.database, job), shared.admission.wait_seconds(job.account_id, priority(job).lane)
+    except ServiceUnavailable:
+        return None, 1
 
 
 def _json(body: dict[str, Any], status: int = 200) -> Response:
     content = json.dumps(body).encode()
     answer = Response(content, status=status, content_type="application/json")
-    answer.set_etag(hashlib.sha256(content).hexdigest()[:32])
+    answer.set_etag(_digest(content))
     answer.headers["Cache-Control"] = "private, no-cache"
     return answer
 
 
-def _wait(shared: Context, job: Job, seconds: int) -> Job:
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _wait(shared: Context, job: Job, seconds: int) -> tuple[Job, bool]:
+    """Wait for a job; give it as it stands, and whether there was a seat to wait in: polling works without one."""
     try:
-        return shared.waiting.wait(job, seconds, partial(hung_up, request.environ))
-    except TooManyWaiters:
-        return job  # as it stands: polling works without a seat in the waiting room
+        return shared.waiting.wait(job, seconds, partial(hung_up, request.environ)), seconds > 0
+    except (TooManyWaiters, ServiceUnavailable):
+        return job, False
 
 
 def _preferred_wait() -> int:
+    """Read how long the caller prefers to wait (RFC 7240); a preference that cannot be read is none."""
     for preference in request.headers.get("Prefer", "").split(","):
-        name, _, value = preference.strip().partition("=")
-        if name.lower() == "wait":
-            return _wait_seconds(value, "Prefer: wait")
+        found = _WAIT.fullmatch(preference)
+        if found is not None:
+            return min(int(found[1]), LONGEST_WAIT_SECONDS)
     return 0
-
-
-def _wait_seconds(value: str, what: str) -> int:
-    if not _NUMBER.fullmatch(value):
-        raise ValidationError(f"{what} must be a whole number of seconds.")
-    return min(int(value), LONGEST_WAIT_SECONDS)

@@ -84,7 +84,7 @@ def courier(arguments: argparse.Namespace) -> NoReturn:
 
 
 def beat(arguments: argparse.Namespace) -> NoReturn:
-    """Tick: sweep every second, purge every minute. Any number may run."""
+    """Tick: have due schedules and lost work looked for every second. Any number may run."""
     _become([*_CELERY, "beat", "--scheduler", "workers.ticks:Scheduler", "--pidfile="])
 
 

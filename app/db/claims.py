@@ -12,15 +12,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from app.db.jobs import once
+from app.db.bounded import once
 from app.db.schema import job_attempts, jobs
 from app.domain.jobs import Claim, Status
 
 _now = sa.func.now()
 
-#: Accounts take turns: the one that was served the longest ago comes first, whatever the others have queued. Within an account
-#: the order is priority, then age. The accounts that wait are found by skipping along an index, so a deep queue costs nothing;
-#: of the rows that are looked at, only the one that is taken is locked, because the outer LIMIT ends the nested loop.
+#: Accounts take turns: the one that was served the longest ago comes first, whatever the others have queued. Every claim sets
+#: the run deadline anew, so its order is that of the claims. Within an account the order is priority, then age. The accounts
+#: that wait are found by skipping along an index, so a deep queue costs nothing; of the rows that are looked at, only the one
+#: that is taken is locked, because the outer LIMIT ends the nested loop.
 _CLAIM = sa.text(f"""
     WITH RECURSIVE waiting AS (
         (SELECT account_id FROM jobs WHERE status = 'QUEUED' AND lane = :lane ORDER BY account_id LIMIT 1)
@@ -30,10 +31,12 @@ _CLAIM = sa.text(f"""
         FROM waiting WHERE waiting.account_id IS NOT NULL
     ), turns AS MATERIALIZED (
         SELECT account_id, (
-            SELECT started_at FROM jobs WHERE lane = :lane AND account_id = waiting.account_id AND started_at IS NOT NULL
-            ORDER BY started_at DESC LIMIT 1) AS served_at
-        FROM waiting WHERE account_id IS NOT NULL
-        ORDER BY served_at NULLS FIRST
+            SELECT run_deadline_at FROM jobs
+            WHERE lane = :lane AND account_id = waiting.account_id AND run_deadline_at IS NOT NULL
+            ORDER BY run_deadline_at DESC LIMIT 1) AS served
+        FROM waiting WHERE account_id IS NOT NULL AND :most_running > (
+            SELECT count(*) FROM jobs WHERE status = 'IN_PROGRESS' AND account_id = waiting.account_id)
+        ORDER BY served NULLS FIRST
     ), next AS (
         SELECT job_id FROM turns CROSS JOIN LATERAL (
             SELECT job_id FROM jobs
@@ -53,9 +56,10 @@ _CLAIM = sa.text(f"""
     SELECT * FROM claimed""").bindparams(sa.bindparam("run_timeout", type_=sa.Interval))  # noqa: S608 - our own names
 
 
-def claim(connection: Connection, lane: str, *, worker: str, run_timeout: timedelta) -> Claim | None:
-    """Take the next queued job of a lane; two callers never get the same one."""
-    row = connection.execute(_CLAIM, {"lane": lane, "worker": worker, "run_timeout": run_timeout}).one_or_none()
+def claim(connection: Connection, lane: str, *, worker: str, run_timeout: timedelta, most_running: int) -> Claim | None:
+    """Take the next queued job of a lane, of an account that has not too many running; two callers never get the same one."""
+    parameters = {"lane": lane, "worker": worker, "run_timeout": run_timeout, "most_running": most_running}
+    row = connection.execute(_CLAIM, parameters).one_or_none()
     return None if row is None else Claim(**{**row._mapping, "job_id": str(row.job_id)})
 
 

@@ -8,9 +8,22 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
-from app.db import vectors
-from app.db.schema import SHARED_BUCKETS, collections, face_tombstones, face_vectors, faces, user_vectors, users
+from app.db import search_tables, second_versions, vectors
+from app.db.schema import (
+    SHARED_BUCKETS,
+    collections,
+    face_crops,
+    face_embeddings,
+    face_tombstones,
+    faces,
+    reprocesses,
+    user_embeddings,
+    users,
+)
 from app.db.session import Row
+
+#: Everything that goes with its collection, besides the search tables.
+_TABLES = (faces, face_tombstones, face_embeddings, face_crops, users, user_embeddings, reprocesses)
 
 
 def insert(connection: Connection, account_id: int, name: str, model: str, tags: dict[str, str]) -> bool:
@@ -58,6 +71,23 @@ def lock_for_writing(connection: Connection, account_id: int, name: str) -> Row 
     return connection.execute(statement).one_or_none()
 
 
+def lock(connection: Connection, collection_id: int) -> Row | None:
+    """Lock a collection's row for work that changes nothing of what is searched."""
+    statement = sa.select(collections).where(collections.c.collection_id == collection_id).with_for_update()
+    return connection.execute(statement).one_or_none()
+
+
+def set_versions(
+    connection: Connection, collection_id: int, *, model: str, other: str | None, indexes_other: bool
+) -> None:
+    """Say which version is searched, which other one is kept, and whether new faces get both."""
+    connection.execute(
+        sa.update(collections)
+        .where(collections.c.collection_id == collection_id)
+        .values(model=model, other_model=other, indexes_other=indexes_other)
+    )
+
+
 def add_faces(connection: Connection, collection_id: int, added: int, *, numbers_used: int = 0) -> None:
     """Move the counters of a collection whose row is locked; `added` is negative after a deletion."""
     connection.execute(
@@ -86,8 +116,9 @@ def delete(connection: Connection, account_id: int, name: str) -> bool:
     row = lock_for_writing(connection, account_id, name)
     if row is None:
         return False
-    for search_table in (*face_vectors.values(), *user_vectors.values()):
-        vectors.delete_all(connection, search_table, row)
-    for table in (faces, face_tombstones, users, collections):
+    for version in second_versions.versions(connection, row):
+        vectors.delete_all(connection, search_tables.of_faces(version), row)
+        vectors.delete_all(connection, search_tables.of_users(version), row)
+    for table in (*_TABLES, collections):
         connection.execute(sa.delete(table).where(table.c.collection_id == row.collection_id))
     return True

@@ -1,4 +1,4 @@
-"""Queries on faces, with their search."""
+"""Queries on faces, with their search, in the face model version that their collection is searched with."""
 
 import uuid
 from collections.abc import Sequence
@@ -7,33 +7,43 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from app.db import vectors
-from app.db.schema import face_tombstones, face_vectors, faces
+from app.db import face_crops, face_models, reprocesses, search_tables, second_versions, vectors
+from app.db.schema import face_tombstones, faces
 from app.db.session import Row
 from app.db.vectors import Hit
 
-_FACE_COLUMNS = [column for column in faces.c if column.name not in ("emb32", "details", "source")]
+_FACE_COLUMNS = [column for column in faces.c if column.name not in ("emb32", "details", "source", "model")]
+
+
+def _select(collection: Row, *, embeddings: bool = False, version: str | None = None) -> sa.Select[*tuple[Any, ...]]:
+    """Select faces with their embeddings in the version that is searched, or in another one.
+
+    `model` is that version wherever a face has an embedding in it.
+    """
+    wanted = version or collection.model
+    source, truth = second_versions.truth_of_faces(collection, wanted)
+    model = sa.case((truth.is_not(None), sa.literal(wanted)), else_=faces.c.model).label("model")
+    columns = [*_FACE_COLUMNS, model, *([truth.label("emb32")] if embeddings else [])]
+    return sa.select(*columns).select_from(source).where(faces.c.collection_id == collection.collection_id)
 
 
 def nearest(connection: Connection, collection: Row, embedding: bytes, *, min_cosine: float, limit: int) -> list[Hit]:
     """List the closest faces, best first; an empty list is a normal answer."""
-    table = face_vectors[collection.model]
+    table = search_tables.of_faces(face_models.get(connection, collection.model))
     numbers = vectors.scan(connection, table, collection, embedding, min_cosine=min_cosine, limit=limit)
-    rows = _by_numbers(connection, collection.collection_id, numbers)
+    rows = _by_numbers(connection, collection, numbers)
     return vectors.decide(rows, [row.emb32 for row in rows], embedding, min_cosine=min_cosine, limit=limit)
 
 
-def _by_numbers(connection: Connection, collection_id: int, numbers: Sequence[int]) -> list[Row]:
+def _by_numbers(connection: Connection, collection: Row, numbers: Sequence[int]) -> list[Row]:
     if not numbers:
         return []
-    statement = sa.select(*_FACE_COLUMNS, faces.c.emb32).where(
-        faces.c.collection_id == collection_id, faces.c.face_no == sa.any_(sa.literal(numbers, sa.ARRAY(sa.BigInteger)))
-    )
-    return list(connection.execute(statement))
+    wanted = faces.c.face_no == sa.any_(sa.literal(numbers, sa.ARRAY(sa.BigInteger)))
+    return list(connection.execute(_select(collection, embeddings=True).where(wanted)))
 
 
-def insert(connection: Connection, collection: Row, rows: list[dict[str, Any]]) -> None:
-    """Store faces of a collection whose row is locked, and put their embeddings into its search table."""
+def insert(connection: Connection, collection: Row, rows: list[dict[str, Any]]) -> list[int]:
+    """Store faces of a collection whose row is locked, and put their embeddings into its search table; give their numbers."""
     numbered = [{**row, "face_no": collection.next_no + index} for index, row in enumerate(rows)]
     connection.execute(
         sa.insert(faces),
@@ -47,35 +57,31 @@ def insert(connection: Connection, collection: Row, rows: list[dict[str, Any]]) 
             for row in numbered
         ],
     )
-    vectors.insert(
-        connection, face_vectors[collection.model], collection, [(row["face_no"], row["emb32"]) for row in numbered]
-    )
+    table = search_tables.of_faces(face_models.get(connection, collection.model))
+    vectors.insert(connection, table, collection, [(row["face_no"], row["emb32"]) for row in numbered])
+    return [row["face_no"] for row in numbered]
 
 
-def find(connection: Connection, collection_id: int, face_id: str) -> Row | None:
+def find(connection: Connection, collection: Row, face_id: str) -> Row | None:
     """Find one face with its embedding."""
-    statement = sa.select(*_FACE_COLUMNS, faces.c.emb32).where(
-        faces.c.collection_id == collection_id, faces.c.face_id == uuid.UUID(face_id)
-    )
+    statement = _select(collection, embeddings=True).where(faces.c.face_id == uuid.UUID(face_id))
     return connection.execute(statement).one_or_none()
 
 
-def find_many(connection: Connection, collection_id: int, face_ids: list[str]) -> dict[str, Row]:
+def find_many(connection: Connection, collection: Row, face_ids: list[str]) -> dict[str, Row]:
     """Find faces with their embeddings, by FaceId."""
-    statement = sa.select(*_FACE_COLUMNS, faces.c.emb32).where(
-        faces.c.collection_id == collection_id, faces.c.face_id.in_([uuid.UUID(face_id) for face_id in face_ids])
-    )
+    wanted = faces.c.face_id.in_([uuid.UUID(face_id) for face_id in face_ids])
+    statement = _select(collection, embeddings=True).where(wanted)
     return {str(row.face_id): row for row in connection.execute(statement)}
 
 
-def embeddings_of_user(connection: Connection, collection_id: int, user_id: str) -> list[bytes]:
-    """List the embeddings of a user's faces."""
-    statement = (
-        sa.select(faces.c.emb32)
-        .where(faces.c.collection_id == collection_id, faces.c.user_id == user_id)
-        .order_by(faces.c.face_no)
-    )
-    return [bytes(embedding) for embedding in connection.execute(statement).scalars()]
+def embeddings_of_user(
+    connection: Connection, collection: Row, user_id: str, *, version: str | None = None
+) -> list[bytes | None]:
+    """List the embedding of each of a user's faces, in another version if need be; None for one that has none in it."""
+    statement = _select(collection, embeddings=True, version=version).where(faces.c.user_id == user_id)
+    found = (row.emb32 for row in connection.execute(statement.order_by(faces.c.face_no)))
+    return [None if embedding is None else bytes(embedding) for embedding in found]
 
 
 def owners(connection: Connection, collection_id: int, face_ids: list[str]) -> dict[str, str]:
@@ -106,24 +112,18 @@ def leave_user(connection: Connection, collection_id: int, user_id: str) -> None
     )
 
 
-def of_image(
-    connection: Connection, collection_id: int, image_id: uuid.UUID, external_image_id: str | None
-) -> list[Row]:
+def of_image(connection: Connection, collection: Row, image_id: uuid.UUID, external_image_id: str | None) -> list[Row]:
     """List the faces that a collection holds of one image under one external id."""
     # Not «is not distinct from», which no index serves: one picture may be there under thousands of ids.
     its = faces.c.external_image_id
     called = its.is_(None) if external_image_id is None else its == external_image_id
-    statement = sa.select(*_FACE_COLUMNS).where(
-        faces.c.collection_id == collection_id,
-        faces.c.image_id == image_id,
-        called,
-    )
+    statement = _select(collection).where(faces.c.image_id == image_id, called)
     return list(connection.execute(statement))
 
 
 def list_page(
     connection: Connection,
-    collection_id: int,
+    collection: Row,
     *,
     after: uuid.UUID,
     limit: int,
@@ -131,12 +131,7 @@ def list_page(
     user_id: str | None = None,
 ) -> list[Row]:
     """List faces by FaceId, beginning after one; of all, or only of some ids, or of one user."""
-    statement = (
-        sa.select(*_FACE_COLUMNS)
-        .where(faces.c.collection_id == collection_id, faces.c.face_id > after)
-        .order_by(faces.c.face_id)
-        .limit(limit)
-    )
+    statement = _select(collection).where(faces.c.face_id > after).order_by(faces.c.face_id).limit(limit)
     if face_ids is not None:
         statement = statement.where(faces.c.face_id.in_([uuid.UUID(face_id) for face_id in face_ids]))
     if user_id is not None:
@@ -156,8 +151,11 @@ def delete(connection: Connection, collection: Row, face_ids: list[str]) -> list
     if not gone:
         return []
     numbers = [row.face_no for row in gone]
-    for table in face_vectors.values():
-        vectors.delete(connection, table, collection, numbers)
+    for version in second_versions.versions(connection, collection):
+        vectors.delete(connection, search_tables.of_faces(version), collection, numbers)
+    second_versions.delete_faces(connection, collection, numbers)
+    face_crops.delete(connection, collection.collection_id, numbers)
+    reprocesses.forget_failures(connection, collection.collection_id, numbers)
     connection.execute(
         sa.insert(face_tombstones),
         [

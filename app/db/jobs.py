@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
+from app.db.bounded import once
 from app.db.schema import blobs, jobs
 from app.domain.jobs import LAST_POSITION, Job, Status
 
@@ -21,11 +22,17 @@ FINISHED_CHANNEL = "rekollect_job_finished"
 
 _now = sa.func.now()
 _COLLECTION = jobs.c.input["CollectionId"].astext
+_SUBJECT = sa.func.jsonb_strip_nulls(
+    sa.func.jsonb_build_object(
+        *(part for name in ("CollectionId", "ResourceArn", "Tags") for part in (sa.literal(name), jobs.c.input[name]))
+    ),
+    type_=jobs.c.input.type,
+)
 _JOB_COLUMNS = (
     jobs.c.job_id,
     jobs.c.account_id,
     jobs.c.operation,
-    _COLLECTION.label("collection"),
+    _SUBJECT.label("subject"),
     jobs.c.lane,
     jobs.c.priority,
     jobs.c.status,
@@ -144,32 +151,35 @@ def position(connection: Connection, job: Job) -> int:
 
 
 class Load(NamedTuple):
-    """What an account has queued and running (counted up to a limit), and the longest wait in each lane in seconds."""
+    """What an account has queued in a lane (counted up to a limit), and how long it waits for a worker there, in seconds."""
 
     queued: int
-    running: int
+    wait: float
     interactive_wait: float
-    bulk_wait: float
 
 
-def load(connection: Connection, account_id: int, *, limit: int) -> Load:
-    """Read how busy the lanes are, and an account's share of it."""
-    row = connection.execute(_LOAD, {"account_id": account_id, "most": limit}).one()
-    return Load(row.queued, row.running, float(row.interactive_wait), float(row.bulk_wait))
+def load(connection: Connection, account_id: int, lane: str, *, limit: int) -> Load:
+    """Read how much of an account waits in a lane; accounts take turns, so the wait of others says nothing."""
+    row = connection.execute(_LOAD, {"account_id": account_id, "lane": lane, "most": limit}).one()
+    return Load(row.queued, float(row.wait), float(row.interactive_wait))
 
 
-_LOAD = sa.text("""
+def _head_wait(lane: str) -> str:
+    """Select how long the job that is next in a lane has waited."""
+    return f"""coalesce((
+            SELECT extract(epoch FROM now() - available_at) FROM jobs
+            WHERE status = 'QUEUED' AND lane = {lane} AND account_id = :account_id
+                AND available_at <= now() AND start_deadline_at > now()
+            ORDER BY priority DESC, available_at LIMIT 1), 0)"""  # noqa: S608 - a name of ours or a bound parameter
+
+
+_LOAD = sa.text(f"""
     SELECT
         (SELECT count(*) FROM (
-            SELECT FROM jobs WHERE status = 'QUEUED' AND lane IN ('interactive', 'bulk') AND account_id = :account_id
-            LIMIT :most) AS own) AS queued,
-        (SELECT count(*) FROM jobs WHERE status = 'IN_PROGRESS' AND account_id = :account_id) AS running,
-        greatest(0, extract(epoch FROM now() - (
-            SELECT available_at FROM jobs WHERE status = 'QUEUED' AND lane = 'interactive'
-            ORDER BY available_at LIMIT 1))) AS interactive_wait,
-        greatest(0, extract(epoch FROM now() - (
-            SELECT available_at FROM jobs WHERE status = 'QUEUED' AND lane = 'bulk'
-            ORDER BY available_at LIMIT 1))) AS bulk_wait""")
+            SELECT FROM jobs WHERE status = 'QUEUED' AND lane = :lane AND account_id = :account_id LIMIT :most
+        ) AS own) AS queued,
+        {_head_wait(":lane")} AS wait,
+        {_head_wait("'interactive'")} AS interactive_wait""")  # noqa: S608 - our own text
 
 
 def get_input(connection: Connection, job_id: str) -> dict[str, Any]:
@@ -183,7 +193,7 @@ def get_input(connection: Connection, job_id: str) -> dict[str, Any]:
 def find_by_key(connection: Connection, account_id: int, idempotency_key: str) -> Job | None:
     """Find the job that an account submitted under an idempotency key."""
     statement = sa.select(*_JOB_COLUMNS).where(
-        jobs.c.account_id == account_id, jobs.c.idempotency_key == idempotency_key
+        jobs.c.account_id == account_id, jobs.c.idempotency_key == idempotency_key, _kept()
     )
     return _job(connection.execute(statement).one_or_none())
 
@@ -240,8 +250,3 @@ def purge(connection: Connection, *, limit: int) -> int:
     """Delete jobs past their retention, with everything that hangs on them; give how many."""
     doomed = sa.select(jobs.c.job_id).where(jobs.c.expires_at < _now).limit(limit).with_for_update(skip_locked=True)
     return connection.execute(sa.delete(jobs).where(jobs.c.job_id.in_(once(doomed)))).rowcount
-
-
-def once(candidates: sa.Select[tuple[uuid.UUID]]) -> sa.Select[tuple[uuid.UUID]]:
-    """Have a subquery run once: a nested loop asks a plain one again for each row, and its limit bounds nothing."""
-    return sa.select(candidates.cte("candidates").prefix_with("MATERIALIZED").c.job_id)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from app.db.jobs import once
+from app.db.bounded import once
 from app.db.schema import jobs
 from app.db.session import Row
 from app.domain.jobs import Status
@@ -34,24 +34,26 @@ def lock_overdue(connection: Connection, *, limit: int) -> list[str]:
     statement = (
         sa.select(jobs.c.job_id)
         .where(jobs.c.status == Status.QUEUED, jobs.c.start_deadline_at < _now)
+        .order_by(jobs.c.start_deadline_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     return [str(job_id) for job_id in connection.execute(statement).scalars()]
 
 
-def unheard(connection: Connection, *, silence: timedelta, limit: int) -> list[str]:
-    """Give the lane of each queued job whose last doorbell is this long ago, and note that it is rung now."""
+def unheard(connection: Connection, lane: str, *, silence: timedelta, limit: int) -> int:
+    """Count queued jobs of a lane whose last doorbell is this long ago, up to a limit, and note that it is rung now."""
     candidates = (
         sa.select(jobs.c.job_id)
         .where(
             jobs.c.status == Status.QUEUED,
+            jobs.c.lane == lane,
             jobs.c.available_at <= _now,
             sa.func.coalesce(jobs.c.rung_at, sa.literal("-infinity", sa.DateTime(timezone=True))) < _now - silence,
         )
-        .order_by(jobs.c.lane.desc(), jobs.c.available_at)  # interactive first: a deep bulk lane takes no bell from it
+        .order_by(jobs.c.available_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    statement = sa.update(jobs).where(jobs.c.job_id.in_(once(candidates))).values(rung_at=_now).returning(jobs.c.lane)
-    return list(connection.execute(statement).scalars())
+    statement = sa.update(jobs).where(jobs.c.job_id.in_(once(candidates))).values(rung_at=_now)
+    return connection.execute(statement).rowcount

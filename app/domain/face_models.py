@@ -2,10 +2,12 @@
 
 A collection belongs to one version, every embedding row carries its version, and two versions never meet in one search.
 A version is data: files pinned by SHA-256, dimension, similarity curve, quality bars, and the search table that holds it.
+Version 1.0 is built in; others are registered in Postgres (`app.db.face_models`) and never change after that.
 """
 
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,15 @@ class QualityBar:
 
 
 @dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """What an embedder wants of a 112 x 112 crop: (pixel - mean) / deviation for each channel, in this order of channels."""
+
+    channels: str = "RGB"  # or BGR
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
 class FaceModelVersion:
     """One set of networks that make comparable embeddings."""
 
@@ -67,6 +78,7 @@ class FaceModelVersion:
     user_search_table: str
     curve: SimilarityCurve
     quality_bars: dict[str, QualityBar]
+    preprocessing: Preprocessing = Preprocessing()
 
 
 YUNET = ModelFile(
@@ -105,3 +117,27 @@ VERSION_1 = FaceModelVersion(
 
 VERSIONS: dict[str, FaceModelVersion] = {VERSION_1.version: VERSION_1}
 NEWEST = VERSION_1
+
+#: How a registered version is called.
+VERSION_NAME = re.compile(r"[1-9][0-9]{0,3}\.[0-9]{1,4}")
+
+#: Places of eyes, nose and mouth in a crop; there is one template so far.
+TEMPLATE = "arcface112"
+
+
+def registered(
+    version: str, embedder: ModelFile, dimension: int, curve: SimilarityCurve, preprocessing: Preprocessing
+) -> FaceModelVersion:
+    """Make a version of another embedder behind our detector; the length of its raw embeddings is no measure of quality."""
+    name = version.replace(".", "_")
+    return FaceModelVersion(
+        version=version,
+        detector=YUNET,
+        embedder=embedder,
+        dimension=dimension,
+        search_table=f"fv_{name}_d{dimension}",
+        user_search_table=f"uv_{name}_d{dimension}",
+        curve=curve,
+        quality_bars={level: replace(bar, embedding_norm=0.0) for level, bar in VERSION_1.quality_bars.items()},
+        preprocessing=preprocessing,
+    )

@@ -5,7 +5,7 @@ ratios of the upright image's width and height, unclipped: a face cut by the edg
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.domain.face_models import FaceModelVersion
 
@@ -83,6 +83,7 @@ class DetectedFace:
     pose: Pose
     measures: Measures
     embedding: bytes
+    crop: bytes = field(default=b"", repr=False)  # aligned, 112 x 112 pixels of blue, green, red
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class Priority(StrEnum):
 
     HIGH = "HIGH"
     NORMAL = "NORMAL"
-    LOW = "LOW"  #: the bulk lane: after everything that somebody waits for, and refused first under load
+    LOW = "LOW"  #: the bulk lane: whoever is free does interactive work first; refused first under load
 
     @property
     def lane(self) -> Lane:
@@ -117,7 +117,7 @@ class Job:
     job_id: str
     account_id: int
     operation: str
-    collection: str | None
+    subject: dict[str, Any]  # the members of the input that say what it is about, and so who may see it
     lane: str
     priority: int
     status: Status

@@ -13,6 +13,12 @@ from typing import Any
 #: What a scope names to allow all of /v1/webhooks, which is no operation of AWS.
 MANAGE_WEBHOOKS = "ManageWebhooks"
 
+#: The same for /v1/schedules.
+MANAGE_SCHEDULES = "ManageSchedules"
+
+#: What a scope names to allow moving a collection to another face model version, and deciding on its crops.
+REPROCESS = "ReprocessCollection"
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:

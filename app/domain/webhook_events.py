@@ -14,8 +14,10 @@ TEST = "webhook.test"  #: sent when a caller asks for it, to the one endpoint, w
 FAILING = "webhook.failing"  #: an endpoint is half way to being disabled
 DISABLED = "webhook.disabled"  #: an endpoint was disabled because it failed for too long
 
+REPROCESSED = "reprocess.completed"  #: a collection has moved to another face model version, or the move was given up
+
 #: Every type there is.
-TYPES = (*sorted(event_type(status) for status in TERMINAL), COMPLETED, DISABLED, FAILING, TEST)
+TYPES = (*sorted(event_type(status) for status in TERMINAL), COMPLETED, REPROCESSED, DISABLED, FAILING, TEST)
 
 
 def message(type_: str, timestamp: str | None, data: dict[str, Any]) -> bytes:

@@ -4,9 +4,9 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from app.db import collections
+from app.db import collections, face_models
 from app.db.session import Row
-from app.domain import face_models, pagination
+from app.domain import pagination
 from app.domain.caller import Caller
 from app.errors import CollectionAlreadyExists, CollectionNotFound
 
@@ -24,9 +24,9 @@ def get(connection: Connection, account_id: int, name: str) -> Row:
 
 
 def create_collection(connection: Connection, caller: Caller, request: Document) -> Document:
-    """Make an empty collection on the newest face model version."""
+    """Make an empty collection on the face model version that new ones have."""
     name = request["CollectionId"]
-    version = face_models.NEWEST.version
+    version = face_models.get_default(connection).version
     if not collections.insert(connection, caller.account_id, name, version, request.get("Tags", {})):
         raise CollectionAlreadyExists(name)
     # AWS leaves the «arn:» prefix out here, and only here.

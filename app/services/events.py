@@ -77,8 +77,10 @@ def _receivers(connection: Connection, work: Work, type_: str) -> list[dict[str,
     return []
 
 
-def report(connection: Connection, account_id: int, type_: str, data: dict[str, Any], *, about: uuid.UUID) -> int:
-    """Write an event about an endpoint for the other endpoints that want it; give how many deliveries."""
+def report(
+    connection: Connection, account_id: int, type_: str, data: dict[str, Any], *, about: uuid.UUID | None = None
+) -> int:
+    """Write an event for all endpoints that want it, but the one that it is about; give how many deliveries."""
     receivers = _to(endpoints.hold_wanting(connection, account_id, type_, but=about))
     if receivers:
         rows.insert(connection, _event(account_id, type_, iso(now(connection)), data), receivers)

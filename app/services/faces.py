@@ -5,20 +5,21 @@ by every search after it.
 """
 
 import uuid
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from app.db import collections, faces
+from app.db import collections, face_crops, face_models, faces, second_versions
 from app.db.session import Row
 from app.db.vectors import Hit
-from app.domain import pagination
+from app.domain import crops, pagination
 from app.domain.caller import Caller
 from app.domain.face_documents import bounding_box, face_detail, unindexed_face
-from app.domain.face_models import VERSIONS
+from app.domain.face_models import NEWEST
 from app.domain.faces import BoundingBox, DetectedFace, RejectedFace, iou
-from app.errors import CollectionNotFound, InvalidParameter
+from app.errors import CollectionNotFound, FaceModelChanged, InvalidParameter
 from app.services.collections import Document
 from app.services.collections import get as get_collection
 
@@ -39,6 +40,16 @@ class IndexedImage:
     chosen: list[DetectedFace]
     rejected: list[RejectedFace]
     source: Document | None
+    model: str = NEWEST.version  #: the version of the faces' own embeddings
+    others: Mapping[str, list[bytes]] = field(default_factory=dict)  #: the chosen faces' embeddings in other versions
+    crops: list[bytes] = field(default_factory=list)  #: PNG files of the chosen faces; none: not to be kept
+
+    def embeddings(self, version: str) -> list[bytes]:
+        """Give the chosen faces' embeddings in a version, or raise FaceModelChanged where they were not made."""
+        found = [face.embedding for face in self.chosen] if version == self.model else self.others.get(version)
+        if found is None:
+            raise FaceModelChanged
+        return found
 
 
 def face_document(row: Row) -> Document:
@@ -60,18 +71,43 @@ def index(connection: Connection, account_id: int, collection_id: str, image: In
     collection = collections.lock_for_writing(connection, account_id, collection_id)
     if collection is None:
         raise CollectionNotFound(collection_id)
-    number = collection.collection_id
-    known = faces.of_image(connection, number, image.image_id, image.external_image_id)
-    new = [face for face in image.chosen if _known(face, known) is None]
-    if new:
-        faces.insert(connection, collection, [_values(face, image) for face in new])
-        collections.add_faces(connection, number, len(new), numbers_used=len(new))
-    stored = faces.of_image(connection, number, image.image_id, image.external_image_id)
+    known = faces.of_image(connection, collection, image.image_id, image.external_image_id)
+    found = [_known(face, known) for face in image.chosen]
+    _store(connection, collection, image, [place for place, row in enumerate(found) if row is None])
+    _take_along(connection, collection, image, found)
+    stored = faces.of_image(connection, collection, image.image_id, image.external_image_id)
     return {
         "FaceRecords": [_record(face, stored) for face in image.chosen],
         "FaceModelVersion": collection.model,
         "UnindexedFaces": [unindexed_face(rejected) for rejected in image.rejected],
     }
+
+
+def _store(connection: Connection, collection: Row, image: IndexedImage, places: list[int]) -> None:
+    """Store some of the chosen faces: in the version that is searched, and in the other one while both are kept up."""
+    at_home = image.embeddings(collection.model)
+    beside = image.embeddings(collection.other_model) if collection.indexes_other else None
+    if not places:
+        return
+    rows = [{**_values(image.chosen[place], image), "emb32": at_home[place]} for place in places]
+    numbers = faces.insert(connection, collection, rows)
+    collections.add_faces(connection, collection.collection_id, len(numbers), numbers_used=len(numbers))
+    if beside is not None:
+        other = face_models.get(connection, collection.other_model)
+        numbered = zip(numbers, (beside[place] for place in places), strict=True)
+        second_versions.insert_faces(connection, collection, other, numbered)
+    # Whoever switched keeping off meanwhile wants no more of them.
+    if image.crops and crops.wanted(collection.tags, default=True):
+        kept = zip(numbers, (image.crops[place] for place in places), strict=True)
+        face_crops.insert(connection, collection.collection_id, kept)
+
+
+def _take_along(connection: Connection, collection: Row, image: IndexedImage, found: list[Row | None]) -> None:
+    """Let faces that stayed behind in another version be found again, now that their picture has come once more."""
+    for row, embedding in zip(found, image.embeddings(collection.model), strict=True):
+        if row is not None and row.model != collection.model:
+            version = face_models.get(connection, collection.model)
+            second_versions.take_along(connection, collection, version, row.face_no, embedding)
 
 
 def _known(face: DetectedFace, rows: list[Row]) -> Row | None:
@@ -101,7 +137,6 @@ def _values(face: DetectedFace, image: IndexedImage) -> dict[str, Any]:
             "measures": asdict(face.measures),
         },
         "source": image.source,
-        "emb32": face.embedding,
     }
 
 
@@ -109,7 +144,7 @@ def search(
     connection: Connection, collection: Row, embedding: bytes, *, threshold: float, max_faces: int
 ) -> list[Document]:
     """List FaceMatches with a similarity of at least the threshold, best first."""
-    curve = VERSIONS[collection.model].curve
+    curve = face_models.get(connection, collection.model).curve
     hits = faces.nearest(connection, collection, embedding, min_cosine=curve.cosine(threshold), limit=max_faces)
     return [_match(hit, curve.similarity(hit.cosine)) for hit in hits]
 
@@ -122,16 +157,16 @@ def search_faces(connection: Connection, caller: Caller, request: Document) -> D
     """Search with a face of the collection; the face itself is not in the answer."""
     collection = get_collection(connection, caller.account_id, request["CollectionId"])
     face_id = request["FaceId"]
-    row = faces.find(connection, collection.collection_id, face_id)
+    row = faces.find(connection, collection, face_id)
     if row is None:
         raise InvalidParameter("faceId was not found in the collection.")
     max_faces = request.get("MaxFaces", MAX_MATCHES)
-    matches = search(
-        connection,
-        collection,
-        bytes(row.emb32),
-        threshold=request.get("FaceMatchThreshold", DEFAULT_THRESHOLD),
-        max_faces=max_faces + 1,
+    threshold = request.get("FaceMatchThreshold", DEFAULT_THRESHOLD)
+    # A face that was not taken along into this version looks like nobody.
+    matches = (
+        []
+        if row.emb32 is None
+        else search(connection, collection, bytes(row.emb32), threshold=threshold, max_faces=max_faces + 1)
     )
     others = [match for match in matches if match["Face"]["FaceId"] != face_id]
     return {"SearchedFaceId": face_id, "FaceMatches": others[:max_faces], "FaceModelVersion": collection.model}
@@ -145,7 +180,7 @@ def list_faces(connection: Connection, caller: Caller, request: Document) -> Doc
     after = pagination.read_uuid(request.get("NextToken"), kind)
     rows = faces.list_page(
         connection,
-        collection.collection_id,
+        collection,
         after=after,
         limit=size + 1,
         face_ids=request.get("FaceIds"),

@@ -15,12 +15,32 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from app.broker import Doorbell
-from app.db import claims, deliveries, sweeps
+from app.db import claims, deliveries, endpoints, sweeps
 from app.db import jobs as rows
 from app.db.session import Database
 from app.domain.images import IMAGE_MEMBERS
-from app.domain.jobs import RETRIABLE, RING_AGAIN, START_DEADLINE, Claim, Job, Lane, Priority, Status, priority
-from app.errors import Conflict, IdempotentParameterMismatch, JobGone, JobNotFound, ServiceError, ServiceUnavailable
+from app.domain.jobs import (
+    LONGEST_DEADLINE,
+    RETRIABLE,
+    RING_AGAIN,
+    START_DEADLINE,
+    Claim,
+    Job,
+    Lane,
+    Priority,
+    Status,
+    priority,
+)
+from app.errors import (
+    Conflict,
+    EndpointNotFound,
+    IdempotentParameterMismatch,
+    JobGone,
+    JobNotFound,
+    ServiceError,
+    ServiceUnavailable,
+    ValidationError,
+)
 from app.services.admission import Admission
 
 #: Bells that one sweep rings at most for each kind of work; the next sweep is a second away, and a bell takes the oldest.
@@ -59,18 +79,42 @@ def submit(
     request_hash = _fingerprint(submission, stored)
     lane = submission.priority.lane
     refusal = None if admission is None else admission.refusal(submission.account_id, lane)
+    if refusal is not None and submission.idempotency_key is None:
+        raise refusal
     with database.transaction() as connection:
-        job = (
-            None
-            if refusal
-            else rows.insert(connection, _values(submission, stored, request_hash), start_by=_start_by(submission))
-        )
+        job = None
+        if refusal is None:
+            job = rows.insert(connection, _values(submission, stored, request_hash), start_by=_start_by(submission))
         if job is None:
             return _replay(connection, submission, request_hash, refusal), True
+        _check_new(connection, job)
         for name, content in blobs.items():
             rows.insert_blob(connection, job.job_id, name, content)
     doorbell.ring(lane)
     return job, False
+
+
+def _check_new(connection: Connection, job: Job) -> None:
+    """Refuse what depends on the moment: a repeated submit finds its job all the same, hence not before the insert."""
+    if not timedelta() < job.start_deadline_at - job.created_at <= LONGEST_DEADLINE:
+        raise ValidationError("Deadline must be in the future, a day away at most.")
+    if (
+        job.webhook_endpoint_id is not None
+        and endpoints.find(connection, job.account_id, job.webhook_endpoint_id) is None
+    ):
+        raise EndpointNotFound(str(job.webhook_endpoint_id))  # it would tell nobody, in silence
+
+
+def add(connection: Connection, submission: Submission) -> uuid.UUID | None:
+    """Queue a job without inline pictures in the caller's transaction, or find the one under its key; give its id.
+
+    None where that one ended, and forgot its key, in this moment.
+    """
+    values = _values(submission, submission.input, _fingerprint(submission, submission.input))
+    job = rows.insert(connection, values, start_by=_start_by(submission))
+    if job is None:
+        job = rows.find_by_key(connection, submission.account_id, str(submission.idempotency_key))
+    return None if job is None else uuid.UUID(job.job_id)
 
 
 def _values(submission: Submission, stored: Mapping[str, Any], request_hash: bytes) -> dict[str, Any]:
@@ -184,10 +228,12 @@ def again(database: Database, job: Job, *, idempotency_key: str | None) -> Submi
     )
 
 
-def claim(database: Database, lane: str, *, worker: str, run_timeout: timedelta) -> Claim | None:
-    """Take the next job of a lane, or None where there is none."""
+def claim(
+    database: Database, lane: str, *, worker: str, run_timeout: timedelta, most_running: int = 1_000
+) -> Claim | None:
+    """Take the next job of a lane, or None where there is none of an account that may have one more running."""
     with database.statement() as connection:
-        return claims.claim(connection, lane, worker=worker, run_timeout=run_timeout)
+        return claims.claim(connection, lane, worker=worker, run_timeout=run_timeout, most_running=most_running)
 
 
 def renew(database: Database, held: list[Claim]) -> set[tuple[str, int]]:
@@ -198,12 +244,12 @@ def renew(database: Database, held: list[Claim]) -> set[tuple[str, int]]:
 
 def ring_again(database: Database, doorbell: Doorbell) -> None:
     """Ring for every queued job and due delivery whose bell may have been lost."""
+    lanes = (Lane.INTERACTIVE, Lane.BULK)
     with database.transaction() as connection:
-        lanes = sweeps.unheard(connection, silence=RING_AGAIN, limit=_BELLS_PER_SWEEP)
+        unheard = {lane: sweeps.unheard(connection, lane, silence=RING_AGAIN, limit=_BELLS_PER_SWEEP) for lane in lanes}
         due = deliveries.count_due(connection, limit=_BELLS_PER_SWEEP)
-    for lane in lanes:
-        doorbell.ring(lane)
-    doorbell.ring(Lane.WEBHOOKS, due)
+    for lane, count in {**unheard, Lane.WEBHOOKS: due}.items():
+        doorbell.ring(lane, count)
 
 
 def purge(database: Database) -> int:

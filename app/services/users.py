@@ -7,12 +7,12 @@ collection's row lock.
 
 from sqlalchemy.engine import Connection
 
-from app.db import collections, faces, users
+from app.db import collections, face_models, faces, second_versions, users
 from app.db.session import Row
 from app.db.vectors import Hit
 from app.domain import embeddings, pagination
 from app.domain.caller import Caller
-from app.domain.face_models import VERSIONS, SimilarityCurve
+from app.domain.face_models import FaceModelVersion, SimilarityCurve
 from app.errors import (
     CollectionNotFound,
     Conflict,
@@ -70,7 +70,7 @@ def list_users(connection: Connection, caller: Caller, request: Document) -> Doc
 def associate_faces(connection: Connection, caller: Caller, request: Document) -> Document:
     """Give faces to a user. The threshold counts only where the user has a face already; its own faces are ignored."""
     collection, user, wanted = _lock_faces(connection, caller, request)
-    curve = VERSIONS[collection.model].curve
+    curve = face_models.get(connection, collection.model).curve
     threshold = request.get("UserMatchThreshold", DEFAULT_ASSOCIATION_THRESHOLD)
     accepted: list[str] = []
     refused: list[Document] = []
@@ -82,7 +82,7 @@ def associate_faces(connection: Connection, caller: Caller, request: Document) -
             accepted.append(face_id)
     status = user.status
     if accepted:
-        known = faces.embeddings_of_user(connection, collection.collection_id, user.user_id)
+        known = faces.embeddings_of_user(connection, collection, user.user_id)
         if len(known) + len(accepted) > MAX_FACES_PER_USER:
             raise ServiceQuotaExceeded(f"A user can have at most {MAX_FACES_PER_USER} faces.")
         faces.set_user(connection, collection.collection_id, accepted, user.user_id)
@@ -115,7 +115,7 @@ def _lock_faces(connection: Connection, caller: Caller, request: Document) -> tu
     """Lock the collection; give it, the user, and each face that the request names once, None where there is none."""
     collection = _lock(connection, caller, request)
     user = _get(connection, collection, request["UserId"])
-    found = faces.find_many(connection, collection.collection_id, request["FaceIds"])
+    found = faces.find_many(connection, collection, request["FaceIds"])
     return collection, user, {face_id: found.get(face_id) for face_id in request["FaceIds"]}
 
 
@@ -130,7 +130,7 @@ def _foreign(face_id: str, face: Row | None, user: Row) -> Document | None:
 
 def _unlike(face_id: str, face: Row | None, user: Row, curve: SimilarityCurve, threshold: float) -> Document | None:
     """Say why a free face does not go with those that the user has."""
-    if face is None or face.user_id is not None or user.vec32 is None:
+    if face is None or face.user_id is not None or face.emb32 is None or user.vec32 is None:
         return None
     cosine = embeddings.cosine(bytes(face.emb32), bytes(user.vec32))
     if cosine >= curve.cosine(threshold):
@@ -139,9 +139,21 @@ def _unlike(face_id: str, face: Row | None, user: Row, curve: SimilarityCurve, t
 
 
 def _remake_vector(connection: Connection, collection: Row, user: Row) -> str:
-    held = faces.embeddings_of_user(connection, collection.collection_id, user.user_id)
-    users.set_vector(connection, collection, user.user_no, embeddings.mean(held) if held else None)
-    return "ACTIVE" if held else "CREATED"
+    held = 0
+    for version in second_versions.versions(connection, collection):
+        held = remake_vector(connection, collection, user, version)
+    status = "ACTIVE" if held else "CREATED"
+    users.set_status(connection, collection, user.user_no, status)
+    return status
+
+
+def remake_vector(connection: Connection, collection: Row, user: Row, version: FaceModelVersion) -> int:
+    """Make a user's vector in one version anew from its faces; give how many faces it has."""
+    held = faces.embeddings_of_user(connection, collection, user.user_id, version=version.version)
+    embedded = [embedding for embedding in held if embedding is not None]
+    vector = embeddings.mean(embedded) if embedded else None
+    second_versions.set_user_vector(connection, collection, user.user_no, version, vector)
+    return len(held)
 
 
 def search_users(connection: Connection, caller: Caller, request: Document) -> Document:
@@ -156,7 +168,7 @@ def search_users(connection: Connection, caller: Caller, request: Document) -> D
         vector = _get(connection, collection, user_id).vec32
         searched: Document = {"SearchedUser": {"UserId": user_id}}
     else:
-        face = faces.find(connection, collection.collection_id, str(face_id))
+        face = faces.find(connection, collection, str(face_id))
         if face is None:
             raise InvalidParameter("faceId was not found in the collection.")
         vector = face.emb32
@@ -168,7 +180,7 @@ def search_users(connection: Connection, caller: Caller, request: Document) -> D
 
 def search(connection: Connection, collection: Row, vector: bytes, threshold: float, limit: int) -> list[Document]:
     """List UserMatches with a similarity of at least the threshold, best first."""
-    curve = VERSIONS[collection.model].curve
+    curve = face_models.get(connection, collection.model).curve
     hits = users.nearest(connection, collection, vector, min_cosine=curve.cosine(threshold), limit=limit)
     return [_match(hit, curve.similarity(hit.cosine)) for hit in hits]
 
@@ -191,7 +203,7 @@ def _lock(connection: Connection, caller: Caller, request: Document) -> Row:
 
 
 def _get(connection: Connection, collection: Row, user_id: str) -> Row:
-    user = users.find(connection, collection.collection_id, user_id)
+    user = users.find(connection, collection, user_id)
     if user is None:
         raise UserNotFound(user_id)
     return user

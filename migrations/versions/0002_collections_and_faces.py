@@ -7,13 +7,14 @@ it would have to be locked and scanned for every new bucket. Only new tables: ol
 
 from alembic import op
 
+from app.db import search_tables
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
 
 FACE_PARTITIONS = 16
-SHARED_BUCKETS = 16
 
 
 def upgrade() -> None:
@@ -67,28 +68,8 @@ def upgrade() -> None:
             face_no int8 NOT NULL,
             CONSTRAINT pk_face_tombstones PRIMARY KEY (collection_id, change_seq, face_no)
         )""")
-    _create_search_table()
-
-
-def _create_search_table() -> None:
-    op.execute("""
-        CREATE TABLE fv_sface128 (
-            bucket int2 NOT NULL,
-            collection_id int NOT NULL,
-            face_no int8 NOT NULL,
-            embedding halfvec(128) STORAGE PLAIN NOT NULL
-        ) PARTITION BY LIST (bucket)""")
-    for bucket in range(SHARED_BUCKETS):
-        # The scan is index-only while the visibility map is fresh, hence the eager vacuum.
-        op.execute(
-            f"CREATE TABLE fv_sface128_{bucket} PARTITION OF fv_sface128 FOR VALUES IN ({bucket})"
-            " WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02,"
-            " autovacuum_vacuum_insert_threshold = 1000)"
-        )
-        op.execute(
-            f"CREATE UNIQUE INDEX uq_fv_sface128_{bucket} ON fv_sface128_{bucket}"
-            " (collection_id, face_no) INCLUDE (bucket, embedding)"
-        )
+    for statement in search_tables.ddl("fv_sface128", "face_no", 128):
+        op.execute(statement)
 
 
 def downgrade() -> None:

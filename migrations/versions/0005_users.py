@@ -6,12 +6,12 @@ A user's vector is searched like a face's embedding, so its search table has the
 
 from alembic import op
 
+from app.db import search_tables
+
 revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
-
-SHARED_BUCKETS = 16
 
 
 def upgrade() -> None:
@@ -32,23 +32,8 @@ def upgrade() -> None:
             CONSTRAINT uq_users_collection_id_user_id UNIQUE (collection_id, user_id),
             CONSTRAINT ck_users_status CHECK (status IN ('CREATED', 'ACTIVE'))
         )""")
-    op.execute("""
-        CREATE TABLE uv_sface128 (
-            bucket int2 NOT NULL,
-            collection_id int NOT NULL,
-            user_no int8 NOT NULL,
-            embedding halfvec(128) STORAGE PLAIN NOT NULL
-        ) PARTITION BY LIST (bucket)""")
-    for bucket in range(SHARED_BUCKETS):
-        op.execute(
-            f"CREATE TABLE uv_sface128_{bucket} PARTITION OF uv_sface128 FOR VALUES IN ({bucket})"
-            " WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02,"
-            " autovacuum_vacuum_insert_threshold = 1000)"
-        )
-        op.execute(
-            f"CREATE UNIQUE INDEX uq_uv_sface128_{bucket} ON uv_sface128_{bucket}"
-            " (collection_id, user_no) INCLUDE (bucket, embedding)"
-        )
+    for statement in search_tables.ddl("uv_sface128", "user_no", 128):
+        op.execute(statement)
     op.execute("""
         CREATE TABLE request_tokens (
             account_id int NOT NULL CONSTRAINT fk_request_tokens_account_id REFERENCES accounts (account_id),

@@ -28,8 +28,9 @@ def upgrade() -> None:
         CREATE INDEX ix_jobs_unsuccessful ON jobs (account_id, job_id)
             WHERE status IN ('FAILED', 'CANCELED', 'EXPIRED')""")
     op.execute("""
-        CREATE INDEX ix_jobs_served ON jobs (lane, account_id, started_at DESC)
-            WHERE started_at IS NOT NULL""")
+        CREATE INDEX ix_jobs_served ON jobs (lane, account_id, run_deadline_at DESC)
+            WHERE run_deadline_at IS NOT NULL""")
+    op.execute("CREATE INDEX ix_jobs_overdue ON jobs (start_deadline_at) WHERE status = 'QUEUED'")
     op.execute("""
         CREATE FUNCTION refuse_change_of_finished_job() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
@@ -43,7 +44,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DROP TRIGGER finished_jobs_never_change ON jobs")
     op.execute("DROP FUNCTION refuse_change_of_finished_job()")
-    for index in ("ix_jobs_served", "ix_jobs_unsuccessful", "ix_jobs_waiting", "ix_jobs_queued"):
+    for index in ("ix_jobs_overdue", "ix_jobs_served", "ix_jobs_unsuccessful", "ix_jobs_waiting", "ix_jobs_queued"):
         op.execute(f"DROP INDEX {index}")
     op.execute("CREATE INDEX ix_jobs_queued ON jobs (lane, priority DESC, available_at) WHERE status = 'QUEUED'")
     op.execute("""

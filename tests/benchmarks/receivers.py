@@ -128,7 +128,8 @@ async def _serve(log: Path) -> None:
             path, headers, body = await _request(reader)
             lines.append(json.dumps([path, headers, base64.b64encode(body).decode()]))
             await _choose(path, chance)(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):  # the courier had enough
+        # The courier had enough, or this process is to end.
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.close()

@@ -175,6 +175,53 @@ def test_a_key_lists_only_jobs_that_it_may_run(live: LiveStack, gallery: str, ma
     assert live.call("GET", f"/v1/jobs?CollectionId={gallery}", key=key.api_key).json["Jobs"] == []
 
 
+def test_a_scope_holds_for_what_others_submitted_as_well(live: LiveStack, gallery: str, make_key: MakeKey) -> None:
+    arn = live.rekognition().describe_collection(CollectionId=gallery)["CollectionARN"]
+    job_id = live.submit("ListTagsForResource", {"ResourceArn": arn}).json["JobId"]
+    live.finished(job_id)
+    tagging = live.submit("TagResource", {"ResourceArn": arn, "Tags": {"a": "b"}}, Deadline=1).json["JobId"]
+    key = make_key("default", scopes=(Scope(operations=("*",), collections=("another",)),))
+    for method, path in (("GET", f"/v1/jobs/{job_id}"), ("POST", f"/v1/jobs/{tagging}/retry")):
+        problem(live.call(method, path, key=key.api_key), 403, "AccessDeniedException")
+    shown = live.call("GET", "/v1/jobs?Operation=ListTagsForResource", key=key.api_key).json
+    assert shown["Jobs"] == []
+    live.finished(tagging)
+
+
+@pytest.mark.parametrize("prefer", ["wait=abc", "wait=", "wait", "respond-async", "wait=-1"])
+def test_a_preference_that_cannot_be_read_is_none(live: LiveStack, gallery: str, prefer: str) -> None:
+    body = {"Operation": "DescribeCollection", "Input": {"CollectionId": gallery}}
+    answer = live.call("POST", "/v1/jobs", body, {"Prefer": prefer})
+    assert answer.status == 202
+    assert "preference-applied" not in answer.headers
+
+
+@pytest.mark.parametrize("prefer", ['wait="5"', "wait=5; foo=bar", "respond-async, WAIT = 5"])
+def test_a_preference_is_read_as_the_standard_writes_it(live: LiveStack, gallery: str, prefer: str) -> None:
+    body = {"Operation": "DescribeCollection", "Input": {"CollectionId": gallery}}
+    answer = live.call("POST", "/v1/jobs", body, {"Prefer": prefer})
+    assert (answer.status, answer.headers["preference-applied"]) == (200, "wait=5")
+
+
+def test_a_repeated_submit_finds_its_job_after_its_deadline_and_its_endpoint_are_gone(
+    live: LiveStack, gallery: str, make_key: MakeKey
+) -> None:
+    key = make_key("forgetful")
+    endpoint = _endpoint(live, key, "https://example.com/hook")["EndpointId"]
+    body = {
+        "Operation": "ListCollections",
+        "Deadline": (datetime.now(UTC) + timedelta(seconds=1.5)).isoformat(),
+        "Webhook": {"EndpointId": endpoint},
+    }
+    sent = {"Idempotency-Key": uuid.uuid4().hex, "Prefer": "wait=5"}
+    first = live.call("POST", "/v1/jobs", body, sent, key=key.api_key)
+    assert (first.status, first.json["Status"]) == (200, "SUCCEEDED")
+    assert live.call("DELETE", f"/v1/webhooks/endpoints/{endpoint}", key=key.api_key).status == 204
+    time.sleep(1.5)
+    again = live.call("POST", "/v1/jobs", body, sent, key=key.api_key)
+    assert (again.status, again.json["JobId"]) == (200, first.json["JobId"])
+
+
 def test_a_job_past_its_retention_is_gone(live: LiveStack) -> None:
     old, new = (made_at(datetime.now(UTC) - timedelta(days=days)) for days in (31, 1))
     assert "past its retention" in problem(live.call("GET", f"/v1/jobs/{old}"), 410, "GoneException")

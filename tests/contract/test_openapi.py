@@ -28,7 +28,9 @@ API = schemathesis.openapi.from_dict(document())
 
 #: Whether every valid request is accepted and every invalid one refused, no schema can tell of page tokens and the like.
 NOT_ASKED = [checks.positive_data_acceptance, checks.negative_data_rejection]
+SCHEDULES = "/v1/schedules"
 ENDPOINTS, OUT_OF_REACH = "/v1/webhooks/endpoints", f"https://127.0.0.1:{free_port()}/"
+COLLECTION = "described"
 ENOUGH = settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -99,7 +101,7 @@ def key(make_key: MakeKey) -> NewKey:
 
 @pytest.fixture
 def known(live: LiveStack, key: NewKey) -> Iterator[dict[str, str]]:
-    """A job that has failed, a batch, an endpoint, and a delivery to it, by the parameter that names them."""
+    """A job that has failed, a batch, an endpoint, a delivery to it, and a schedule, by the parameter that names them."""
 
     def call(method: str, path: str, body: object = None) -> Any:
         answer = live.call(method, path, body, {"Prefer": "wait=20"}, key=key.api_key)
@@ -112,8 +114,12 @@ def known(live: LiveStack, key: NewKey) -> Iterator[dict[str, str]]:
     )
     endpoint = call("POST", ENDPOINTS, {"Url": OUT_OF_REACH, "EventTypes": ["webhook.failing"]})["EndpointId"]
     delivery = call("POST", f"{ENDPOINTS}/{endpoint}/test")
-    made = {"JobId": job["JobId"], "BatchId": batch["BatchId"]}
+    call("POST", "/v1/jobs", {"Operation": "CreateCollection", "Input": {"CollectionId": COLLECTION}})
+    schedule = call("POST", SCHEDULES, {"Name": "known", "Kind": "INTEGRITY", "Cron": "0 3 * * *"})["ScheduleId"]
+    made = {"JobId": job["JobId"], "BatchId": batch["BatchId"], "CollectionId": COLLECTION, "ScheduleId": schedule}
     yield {**made, "EndpointId": endpoint, "DeliveryId": delivery["DeliveryId"]}
+    for made in call("GET", SCHEDULES)["Schedules"]:
+        call("DELETE", f"{SCHEDULES}/{made['ScheduleId']}")
     for made in call("GET", ENDPOINTS)["Endpoints"]:
         call("DELETE", f"{ENDPOINTS}/{made['EndpointId']}")
 

@@ -22,6 +22,7 @@ from app.db import schema
 from app.db.session import Database
 from app.domain.addresses import parse_networks
 from app.local.valkey import LocalValkey
+from tests.clockwork import Clockwork, clear
 from tests.desk import Desk
 from tests.factories import SECRET_KEY, Account, make_account
 from workers.runtime import Runtime
@@ -80,6 +81,14 @@ def clean_jobs(database: Database) -> None:
 def desk(database: Database, celery: Celery, bells: redis.Redis, account: Account, clean_jobs: None) -> Desk:
     """The services around jobs, with no job and no bell yet."""
     return Desk(database, Doorbell(celery), account)
+
+
+@pytest.fixture
+def clockwork(desk: Desk) -> Iterator[Clockwork]:
+    """The services around schedules; none but the test's own come due."""
+    clear(desk.database)
+    yield Clockwork(desk.database, desk.account)
+    clear(desk.database)
 
 
 @pytest.fixture

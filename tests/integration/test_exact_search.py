@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from app.db import collections, faces, users
+from app.db import collections, faces, second_versions, users
 from app.db.session import Database, Row
+from app.domain.face_models import NEWEST
 from app.services import collections as collection_service
 from tests.factories import (
     Account,
@@ -81,11 +82,11 @@ def test_a_user_search_agrees_with_comparing_them_all(database: Database, accoun
             assert collection is not None
             assert users.insert(connection, collection, name)
             collections.add_users(connection, collection.collection_id, 1)
-            users.set_vector(connection, collection, collection.next_no, embedding.tobytes())
+            second_versions.set_user_vector(connection, collection, collection.next_no, NEWEST, embedding.tobytes())
         for min_cosine, limit in ((-1.0, 500), (0.38, 500), (0.9, 500), (0.0, 7)):
             hits = users.nearest(connection, collection, WANTED.tobytes(), min_cosine=min_cosine, limit=limit)
             assert [hit.row.user_id for hit in hits] == expected(names, embeddings, min_cosine, limit)
-        users.set_vector(connection, collection, 200, None)
+        second_versions.set_user_vector(connection, collection, 200, NEWEST, None)
         users.delete(connection, collection, 199)
         nearest = users.nearest(connection, collection, WANTED.tobytes(), min_cosine=0.0, limit=1)
         assert [hit.row.user_id for hit in nearest] == ["user-197"]

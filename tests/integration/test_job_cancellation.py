@@ -111,7 +111,7 @@ def test_what_ended_without_success_can_be_submitted_again(desk: Desk, status: S
     assert not replayed
     assert again.job_id != first.job_id
     assert again.retry_of == uuid.UUID(first.job_id)
-    same = ("operation", "collection", "priority", "lane", "webhook_url", "caller_metadata")
+    same = ("operation", "subject", "priority", "lane", "webhook_url", "caller_metadata")
     assert [getattr(again, name) for name in same] == [getattr(first, name) for name in same]
     assert desk.claim().input == BY_URL["input"]
     assert desk.get(first.job_id) == first

@@ -70,6 +70,35 @@ def test_accounts_take_turns_however_much_one_of_them_has_queued(desk: Desk) -> 
     assert set(served[9:]) == {desk.account.account_id}
 
 
+def test_a_job_that_is_run_again_takes_a_turn_as_well(desk: Desk) -> None:
+    other = Desk(desk.database, desk.doorbell, make_account(desk.database))
+    for _ in range(4):
+        desk.submit()
+    for _ in range(4):
+        desk.outcomes.retry(desk.claim())
+    desk.elapse(10)
+    for _ in range(4):
+        other.submit()
+    served = [desk.claim().account_id for _ in range(8)]
+    assert all(len(set(served[turn : turn + 2])) == 2 for turn in range(0, 8, 2)), served
+
+
+def test_an_account_that_has_enough_running_waits_while_others_go_on(desk: Desk) -> None:
+    other = Desk(desk.database, desk.doorbell, make_account(desk.database))
+    for _ in range(3):
+        desk.submit()
+    last = other.submit()
+
+    def claim() -> str | None:
+        claimed = jobs.claim(
+            desk.database, Lane.INTERACTIVE, worker="w", run_timeout=timedelta(seconds=60), most_running=2
+        )
+        return None if claimed is None else claimed.job_id
+
+    assert last.job_id in {claim() for _ in range(3)}
+    assert claim() is None
+
+
 def test_an_account_whose_only_job_is_paused_or_locked_does_not_hold_up_the_others(desk: Desk) -> None:
     other = Desk(desk.database, desk.doorbell, make_account(desk.database))
     paused, locked, free = desk.submit(), desk.submit(), other.submit()
@@ -99,7 +128,7 @@ def test_a_deep_queue_is_claimed_from_without_reading_it(desk: Desk) -> None:
             sa.text("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + claims._CLAIM.text).bindparams(
                 sa.bindparam("run_timeout", type_=sa.Interval)
             ),
-            {"lane": "interactive", "worker": "w", "run_timeout": timedelta(seconds=60)},
+            {"lane": "interactive", "worker": "w", "run_timeout": timedelta(seconds=60), "most_running": 9},
         ).scalar_one()[0]["Plan"]
     assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 200, plan
 

@@ -35,6 +35,8 @@ GOOD: dict[str, tuple[str, Any]] = {
     "SHED_AFTER_SECONDS": ("20", 20),
     "RUN_TIMEOUT_SECONDS": ("30", 30),
     "JOB_RETENTION_DAYS": ("1", 1),
+    "KEEP_CROPS": ("True", True),
+    "ROLLBACK_DAYS": ("3", 3),
     "MODELS_DIR": ("~/models", Path.home() / "models"),
     "CACHE_DIR": ("/var/cache/rekollect", Path("/var/cache/rekollect")),
     "EXECUTION_PROVIDER": ("CUDAExecutionProvider", "CUDAExecutionProvider"),
@@ -55,6 +57,7 @@ WRONG = {
     "WAIT_SECONDS": ["0", "-1", "1.5", "ten", "²"],
     "WORKER_THREADS": ["none"],
     "DIAL_ALLOW": ["example.com", "127.0.0.1/8"],
+    "KEEP_CROPS": ["yes", "1"],
     "URL": ["faces.example.com", "ftp://faces.example.com"],
     "LOG_LEVEL": ["loud"],
 }

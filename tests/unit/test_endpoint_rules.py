@@ -26,6 +26,7 @@ def test_every_event_type_is_known() -> None:
         "job.failed",
         "job.succeeded",
         "batch.completed",
+        "reprocess.completed",
         "webhook.disabled",
         "webhook.failing",
         "webhook.test",

@@ -15,7 +15,7 @@ def make_job(status: Status = Status.QUEUED, **changes: Any) -> Job:
         "job_id": "01890a5d-ac96-774b-bcce-b302099a8057",
         "account_id": 1,
         "operation": "IndexFaces",
-        "collection": "people",
+        "subject": {"CollectionId": "people"},
         "lane": "interactive",
         "priority": 0,
         "status": status,

@@ -11,7 +11,7 @@ import pytest
 
 from app.assets import AssetError, require_model
 from app.config import Settings
-from app.domain.face_models import NEWEST, SFACE, YUNET
+from app.domain.face_models import NEWEST, SFACE, YUNET, Preprocessing
 from app.domain.faces import BoundingBox, DetectedFace, iou, quality_reasons
 from workers.vision.alignment import CROP_SIZE
 from workers.vision.arrays import Floats, Pixels
@@ -152,7 +152,7 @@ def test_the_engine_agrees_with_opencv_on_portraits(settings: Settings, engine: 
 def test_the_prepared_network_gives_the_numbers_of_the_file(settings: Settings) -> None:
     model = require_model(settings, SFACE).read_bytes()
     shipped = open_session(model, CPU)
-    prepared = Embedder(open_session(prepare_embedder(model), CPU))
+    prepared = Embedder(open_session(prepare_embedder(model), CPU), Preprocessing())
     noise = np.random.default_rng(3).integers(0, 256, (9, 14, 14, 3), np.uint8).repeat(8, 1).repeat(8, 2)
     assert noise.shape[1] == CROP_SIZE
     batch, norms = prepared.embed(noise)

@@ -1,1 +1,1 @@
-"""Work on batches: a slice of time of one thread, chunks of items, and the sources that items are listed from."""
+"""Bulk work: a slice of time of one thread, chunks of batches, the sources that items are listed from, and reprocesses."""

@@ -1,6 +1,6 @@
 """A slice: what one thread does of bulk work before it listens for bells again.
 
-Bells wake as many threads as may work: each that finds a chunk rings for another one, and when the slice is over for itself. A
+Bells wake as many threads as may work: each that finds work rings for another one, and when the slice is over for itself. A
 bell too many finds no free slot, and is forgotten.
 """
 
@@ -11,14 +11,14 @@ from app.domain.batches import CHUNK, Chunk
 from app.domain.jobs import Lane
 from app.services import batches
 from workers.bulk import chunk as chunks
-from workers.bulk import sources
+from workers.bulk import reprocess, sources
 from workers.runtime import Runtime
 
 _SLICE_SECONDS = 5.0
 
 
 def run(runtime: Runtime, *, run_urgent: Callable[[], bool], run_job: Callable[[], bool]) -> bool:
-    """Work on bulk jobs and batches in turns for a while; False where there was nothing or no slot.
+    """Work on bulk jobs, batches and reprocesses in turns for a while; False where there was nothing or no slot.
 
     `run_urgent` runs a job that somebody waits for, `run_job` one of the bulk lane; both give False where there is none.
     """
@@ -35,7 +35,8 @@ def _work(runtime: Runtime, run_urgent: Callable[[], bool], run_job: Callable[[]
         chunk = batches.claim(runtime.database, most=CHUNK, worker=runtime.worker)
         if chunk is not None:
             _run_chunk(chunk, runtime, run_urgent, ring=not worked)
-        if not (ran or listed or chunk):
+        moved = reprocess.step(runtime, run_urgent, ring=not (worked or chunk))
+        if not (ran or listed or chunk or moved):
             return worked
         worked = True
         if time.monotonic() > deadline:

@@ -1,8 +1,12 @@
-"""CompareFaces: the largest face of one image against all faces of another; nothing is stored."""
+"""CompareFaces: the largest face of one image against all faces of another; nothing is stored.
 
+It belongs to no collection, so it is done with the face model version that new collections have.
+"""
+
+from app.db import face_models
 from app.domain import embeddings
 from app.domain.face_documents import bounding_box, face_detail
-from app.domain.face_models import NEWEST
+from app.domain.face_models import FaceModelVersion
 from app.domain.faces import DetectedFace, quality_reasons
 from app.domain.jobs import Claim
 from app.errors import InvalidParameter
@@ -15,15 +19,17 @@ from workers.runtime import Runtime
 def run(claim: Claim, runtime: Runtime) -> Complete:
     """Look at both images and compare; an image without a face that passes the filter is the caller's fault."""
     level = claim.input.get("QualityFilter", "NONE")
-    bar = NEWEST.curve.cosine(claim.input.get("SimilarityThreshold", DEFAULT_THRESHOLD))
-    source = _usable(look(claim, "SourceImage", runtime).faces[:1], level)[0]
-    targets = _usable(look(claim, "TargetImage", runtime).faces, level)
+    with runtime.database.statement() as connection:
+        version = face_models.get_default(connection)
+    bar = version.curve.cosine(claim.input.get("SimilarityThreshold", DEFAULT_THRESHOLD))
+    source = _usable(look(claim, "SourceImage", runtime, version).faces[:1], level, version)[0]
+    targets = _usable(look(claim, "TargetImage", runtime, version).faces, level, version)
     compared = [(embeddings.cosine(source.embedding, target.embedding), target) for target in targets]
     compared.sort(key=lambda pair: pair[0], reverse=True)
     output = {
         "SourceImageFace": {"BoundingBox": bounding_box(source.box), "Confidence": source.confidence},
         "FaceMatches": [
-            {"Similarity": NEWEST.curve.similarity(cosine), "Face": face_detail(face)}
+            {"Similarity": version.curve.similarity(cosine), "Face": face_detail(face)}
             for cosine, face in compared
             if cosine >= bar
         ],
@@ -32,8 +38,8 @@ def run(claim: Claim, runtime: Runtime) -> Complete:
     return lambda connection: output
 
 
-def _usable(faces: list[DetectedFace], level: str) -> list[DetectedFace]:
-    usable = [face for face in faces if not quality_reasons(face, level, NEWEST)]
+def _usable(faces: list[DetectedFace], level: str, version: FaceModelVersion) -> list[DetectedFace]:
+    usable = [face for face in faces if not quality_reasons(face, level, version)]
     if not usable:
         raise InvalidParameter
     return usable

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.db import jobs as rows
 from app.domain import images
+from app.domain.face_models import NEWEST, FaceModelVersion
 from app.domain.faces import DetectedFace
 from app.domain.jobs import Claim
 from workers.runtime import Runtime
@@ -24,14 +25,20 @@ class SeenImage:
     source: dict[str, Any] | None
 
 
-def look(claim: Claim, member: str, runtime: Runtime) -> SeenImage:
+def identify(content: bytes) -> uuid.UUID:
+    """Give the ImageId of an image's bytes."""
+    return uuid.uuid5(_IMAGE_NAMESPACE, hashlib.sha256(content).hexdigest())
+
+
+def look(claim: Claim, member: str, runtime: Runtime, version: FaceModelVersion = NEWEST) -> SeenImage:
     """Fetch the image under a member of the job's input and find its faces. No transaction is open meanwhile."""
     described = claim.input[member]
     content = runtime.fetcher.fetch(images.reference(described), read_blob=lambda name: _blob(claim, name, runtime))
     runtime.heartbeat.check(claim)
     source = None if "Blob" in described else described
-    image_id = uuid.uuid5(_IMAGE_NAMESPACE, hashlib.sha256(content).hexdigest())
-    return SeenImage(image_id, runtime.engine.analyze(content), source)
+    faces = runtime.engines.of(version).analyze(content)
+    runtime.heartbeat.check(claim)
+    return SeenImage(identify(content), faces, source)
 
 
 def _blob(claim: Claim, name: str, runtime: Runtime) -> bytes:

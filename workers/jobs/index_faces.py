@@ -1,9 +1,11 @@
 """IndexFaces: put the faces of an image into a collection.
 
-The faces are stored by the transaction that ends the job: a worker whose lease was lost stores nothing.
+The faces are stored by the transaction that ends the job: a worker whose lease was lost stores nothing. While the collection
+has a second face model version they are embedded with both.
 """
 
-from app.domain.face_models import VERSIONS
+from app.db import second_versions
+from app.domain import crops
 from app.domain.faces import choose
 from app.domain.jobs import Claim
 from app.services import collections, faces
@@ -11,6 +13,7 @@ from app.services.faces import IndexedImage
 from app.services.outcomes import Complete
 from workers.jobs.image import look
 from workers.runtime import Runtime
+from workers.vision.crops import encode
 
 
 def run(claim: Claim, runtime: Runtime) -> Complete:
@@ -19,12 +22,24 @@ def run(claim: Claim, runtime: Runtime) -> Complete:
     name = request["CollectionId"]
     with runtime.database.statement() as connection:
         collection = collections.get(connection, claim.account_id, name)
-    image = look(claim, "Image", runtime)
+        version, *others = second_versions.versions(connection, collection)
+    image = look(claim, "Image", runtime, version)
     chosen, rejected = choose(
         image.faces,
         level=request.get("QualityFilter", "AUTO"),
         max_faces=request.get("MaxFaces"),
-        version=VERSIONS[collection.model],
+        version=version,
     )
-    indexed = IndexedImage(image.image_id, request.get("ExternalImageId"), chosen, rejected, image.source)
+    cut = [face.crop for face in chosen]
+    keeps = crops.wanted(collection.tags, default=runtime.settings.keep_crops)
+    indexed = IndexedImage(
+        image.image_id,
+        request.get("ExternalImageId"),
+        chosen,
+        rejected,
+        image.source,
+        model=version.version,
+        others={other.version: runtime.engines.of(other).embed(cut) for other in others if collection.indexes_other},
+        crops=[encode(crop) for crop in cut] if keeps else [],
+    )
     return lambda connection: faces.index(connection, claim.account_id, name, indexed)

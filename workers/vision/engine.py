@@ -1,9 +1,11 @@
-"""FaceEngine.analyze: an image's bytes to its faces. The one door into vision.
+"""FaceEngine.analyze: an image's bytes to its faces. The one door into vision, with `embed` for faces that are cut out already.
 
 An engine holds no state but its networks, so one is shared by all threads of a process. Detection looks at a small
 picture; crops are cut from it too, as long as its faces have at least about as many pixels as a crop, and otherwise
 from the full one.
 """
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -12,12 +14,12 @@ from app.config import Settings
 from app.domain.face_models import FaceModelVersion
 from app.domain.faces import MAX_FACES_PER_IMAGE, BoundingBox, DetectedFace, Landmarks, Measures
 from workers.vision import quality
-from workers.vision.alignment import align
+from workers.vision.alignment import CROP_SIZE, align
 from workers.vision.arrays import Floats, Pixels
 from workers.vision.decode import Picture, open_picture
 from workers.vision.detector import LONG_SIDE, Detections, Detector
 from workers.vision.embedder import Embedder
-from workers.vision.models import open_models
+from workers.vision.models import open_detector, open_embedder
 
 ENOUGH_PIXELS = 100  # box width that fills a 112 pixel crop; narrower faces are cut from the full picture
 
@@ -25,17 +27,29 @@ ENOUGH_PIXELS = 100  # box width that fills a 112 pixel crop; narrower faces are
 class FaceEngine:
     """Finds, measures and embeds the faces of images with one face model version."""
 
-    def __init__(self, detector: Detector, embedder: Embedder) -> None:
+    def __init__(self, detector: Detector, embedder: Embedder, version: FaceModelVersion) -> None:
         self._detector = detector
         self._embedder = embedder
+        self.version = version
 
     @classmethod
     def load(cls, settings: Settings, version: FaceModelVersion) -> "FaceEngine":
         """Open the networks of a version; raise AssetError or ModelError if that is impossible."""
         # OpenCV would start a thread per core inside every call; jobs already run side by side, one per core.
         cv2.setNumThreads(1)
-        models = open_models(settings, version)
-        return cls(Detector(models.detector), Embedder(models.embedder))
+        return cls(Detector(open_detector(settings, version)), _open_embedder(settings, version), version)
+
+    def with_version(self, settings: Settings, version: FaceModelVersion) -> "FaceEngine":
+        """Make an engine of another version that shares this one's detector, for that all registered versions do."""
+        return FaceEngine(self._detector, _open_embedder(settings, version), version)
+
+    def embed(self, crops: Sequence[bytes]) -> list[bytes]:
+        """Embed faces that are cut out already, as `DetectedFace.crop` holds them."""
+        if not crops:
+            return []
+        pixels = np.stack([np.frombuffer(crop, np.uint8).reshape(CROP_SIZE, CROP_SIZE, 3) for crop in crops])
+        embeddings, _ = self._embedder.embed(pixels)
+        return [embedding.astype("<f4").tobytes() for embedding in embeddings]
 
     def analyze(self, image: bytes) -> list[DetectedFace]:
         """List the faces, largest first, at most a hundred; raise what `decode.open_picture` raises."""
@@ -52,6 +66,11 @@ class FaceEngine:
             _face(found.at([index]), crops[index], embeddings[index], float(norms[index]), pixels.shape, source_scale)
             for index in range(len(found))
         ]
+
+
+def _open_embedder(settings: Settings, version: FaceModelVersion) -> Embedder:
+    """Open the embedder of a version; raise AssetError or ModelError."""
+    return Embedder(open_embedder(settings, version), version.preprocessing)
 
 
 def _largest(found: Detections) -> Detections:
@@ -94,4 +113,5 @@ def _face(
             embedding_norm=norm,
         ),
         embedding=embedding.astype("<f4").tobytes(),
+        crop=crop.tobytes(),
     )

@@ -7,7 +7,6 @@ was busy.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import onnxruntime as ort
@@ -27,26 +26,21 @@ class ModelError(Exception):
     """A model cannot be opened; the message says what to do about it."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenModels:
-    """The two networks of one face model version."""
-
-    detector: Session
-    embedder: Session
+def open_detector(settings: Settings, version: FaceModelVersion) -> Session:
+    """Open the detector on the provider of the settings; raise AssetError or ModelError."""
+    return open_session(_prepared(settings, version.detector, prepare_detector), settings.execution_provider)
 
 
-def open_models(settings: Settings, version: FaceModelVersion) -> OpenModels:
-    """Open both networks on the provider of the settings; raise AssetError or ModelError."""
-    provider = settings.execution_provider
-    detector = open_session(_prepared(settings, version.detector, prepare_detector), provider)
-    embedder = open_session(_prepared(settings, version.embedder, prepare_embedder), provider)
+def open_embedder(settings: Settings, version: FaceModelVersion) -> Session:
+    """Open the embedder on the provider of the settings; raise AssetError or ModelError."""
+    embedder = open_session(_prepared(settings, version.embedder, prepare_embedder), settings.execution_provider)
     dimension = embedder.get_outputs()[0].shape[-1]
     if dimension != version.dimension:
         raise ModelError(
             f"{version.embedder.name} makes embeddings of {dimension} numbers, but face model version "
             f"{version.version} has {version.dimension}."
         )
-    return OpenModels(detector, embedder)
+    return embedder
 
 
 def _prepared(settings: Settings, file: ModelFile, prepare: Callable[[bytes], bytes]) -> bytes:

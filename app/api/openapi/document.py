@@ -4,7 +4,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
-from app.api.openapi import batches, jobs, messages, service, webhook_schemas, webhooks
+from app.api.openapi import batches, jobs, messages, reprocesses, schedules, service, webhook_schemas, webhooks
 from app.api.openapi import vocabulary as words
 from app.api.openapi.parameters import HEADERS, PARAMETERS
 from app.api.openapi.problems import SCHEMA as PROBLEM
@@ -12,7 +12,7 @@ from app.service_model import json_schema, service_model
 from app.service_model.json_schema import Schema
 
 #: Every route under /v1.
-ROUTES = [*jobs.ROUTES, *batches.ROUTES, *webhooks.ROUTES]
+ROUTES = [*jobs.ROUTES, *batches.ROUTES, *reprocesses.ROUTES, *webhooks.ROUTES, *schedules.ROUTES]
 
 _INFO = {
     "title": "Rekollect",
@@ -27,8 +27,10 @@ _INFO = {
 _TAGS = {
     jobs.TAG: "Submit any operation, then poll, wait, or be told.",
     batches.TAG: "One operation over many pictures.",
+    reprocesses.TAG: "Move a collection to another face model version while it serves.",
     webhooks.ENDPOINTS: "Who is told of ends.",
     webhooks.DELIVERIES: "What was sent, each attempt, and sending again.",
+    schedules.TAG: "What happens by itself, and when.",
     "Webhook messages": "What receivers get.",
     "AWS wire": "What boto3 speaks.",
     "Probes": "For load balancers and supervisors.",
@@ -77,7 +79,8 @@ def _paths() -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Schema]:
-    ours = jobs.schemas() | batches.schemas() | webhook_schemas.schemas() | messages.schemas() | service.schemas()
+    ours = jobs.schemas() | batches.schemas() | reprocesses.schemas() | webhook_schemas.schemas() | messages.schemas()
+    ours |= schedules.schemas() | service.schemas()
     return ours | {"Problem": PROBLEM} | _of_the_model()
 
 

@@ -47,6 +47,9 @@ def webhooks() -> dict[str, Any]:
     return {
         "job": _message("jobEnded", "A job has ended", "JobMessage"),
         "batch": _message("batchEnded", "A batch has ended", "BatchMessage"),
+        "reprocess": _message(
+            "reprocessCompleted", "A move to another face model version has ended", "ReprocessMessage"
+        ),
         "endpoint": _message("endpointEvent", "A test, or news of an endpoint", "EndpointMessage"),
     }
 
@@ -56,6 +59,7 @@ def schemas() -> dict[str, Schema]:
     return {
         "JobMessage": _envelope(words.JOB_EVENTS, reference("Job")),
         "BatchMessage": _envelope(words.BATCH_EVENTS, reference("Batch")),
+        "ReprocessMessage": _envelope(words.REPROCESS_EVENTS, reference("Reprocess")),
         "EndpointMessage": _envelope(words.ENDPOINT_EVENTS, {"type": "object"}),
     }
 

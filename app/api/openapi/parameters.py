@@ -27,8 +27,10 @@ _WAIT = "Seconds to wait for the end of the job"
 PARAMETERS: dict[str, dict[str, Any]] = {
     "JobId": _path("JobId", "The job."),
     "BatchId": _path("BatchId", "The batch."),
+    "OfCollection": _path("CollectionId", "The collection."),
     "EndpointId": _path("EndpointId", "The webhook endpoint."),
     "DeliveryId": _path("DeliveryId", "The delivery."),
+    "ScheduleId": _path("ScheduleId", "The schedule."),
     "wait": _query(
         "wait",
         f"{_WAIT}; above {words.LONGEST_WAIT_SECONDS} counts as {words.LONGEST_WAIT_SECONDS}.",

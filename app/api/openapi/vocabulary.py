@@ -5,7 +5,18 @@ import re
 from app.api import documents, submissions
 from app.api import jobs as routes
 from app.db.schema import metadata
-from app.domain import batches, deliveries, endpoints, jobs, webhook_events, webhooks
+from app.domain import (
+    batches,
+    cron,
+    deliveries,
+    endpoints,
+    face_models,
+    jobs,
+    reprocesses,
+    schedules,
+    webhook_events,
+    webhooks,
+)
 from app.domain.images import MAX_URL_LENGTH
 from app.service_model import json_schema, service_model
 from app.services import operations
@@ -32,7 +43,8 @@ LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE = submissions.LONGEST_METADATA_KEY,
 JOB_EVENTS = [jobs.event_type(status) for status in jobs.Status if status in jobs.TERMINAL]
 EVENTS = list(webhook_events.TYPES)
 BATCH_EVENTS = [batches.COMPLETED]
-ENDPOINT_EVENTS = [type_ for type_ in EVENTS if type_ not in (*JOB_EVENTS, *BATCH_EVENTS)]
+REPROCESS_EVENTS = [webhook_events.REPROCESSED]
+ENDPOINT_EVENTS = [webhook_events.TEST, webhook_events.FAILING, webhook_events.DISABLED]
 MAX_ATTEMPTS = webhooks.MAX_ATTEMPTS
 MAX_MESSAGE_BYTES = webhooks.MAX_BODY_BYTES
 KEPT_ANSWER_BYTES = webhooks.KEPT_ANSWER_BYTES
@@ -47,6 +59,18 @@ LONGEST_OVERLAP_SECONDS = int(endpoints.MAX_OVERLAP.total_seconds())
 DELIVERY_STATUSES = list(deliveries.STATUSES)
 MAX_REPLAY_DAYS, MAX_REPLAYED = deliveries.MAX_REPLAY_RANGE.days, deliveries.MAX_REPLAYED
 
+VERSION_NAME = face_models.VERSION_NAME.pattern
+ON_FAILURE = list(reprocesses.ON_FAILURE)
+REPROCESS_STATUSES = [status.value for status in reprocesses.Status]
+FAILURE_REASONS = [reason.value for reason in reprocesses.Reason]
+
+SCHEDULE_KINDS = [kind.value for kind in schedules.NEEDS]
+SCHEDULE_NAME, BUCKET = schedules.NAME.pattern, schedules.BUCKET.pattern
+MAX_RETENTION_DAYS, MAX_PREFIX = schedules.MAX_DAYS, schedules.MAX_PREFIX
+CATCH_UPS = [policy.value for policy in cron.CatchUp]
+MAX_CRON, MAX_MISSED = cron.MAX_LENGTH, cron.MAX_MISSED
+TICK_STATUSES = [status.value for status in schedules.TickStatus]
+
 
 def _kept_by_postgres(table: str, column: str) -> list[str]:
     """Give the words that a column may hold, which only its table names."""
@@ -57,3 +81,4 @@ def _kept_by_postgres(table: str, column: str) -> list[str]:
 ENDPOINT_STATUSES = _kept_by_postgres("webhook_endpoints", "status")
 DISABLED_REASONS = _kept_by_postgres("webhook_endpoints", "disabled_reason")
 TRIGGERS = _kept_by_postgres("deliveries", "trigger")
+TICK_TRIGGERS = _kept_by_postgres("ticks", "trigger")

@@ -5,17 +5,13 @@ Everything is scoped by account.
 
 from app.db.schema.accounts import access_keys, accounts, request_tokens
 from app.db.schema.batches import batch_items, batch_leases, batches
-from app.db.schema.collections import (
-    SHARED_BUCKETS,
-    collections,
-    face_tombstones,
-    face_vectors,
-    faces,
-    user_vectors,
-    users,
-)
+from app.db.schema.collections import collections, face_tombstones, faces, users
+from app.db.schema.embeddings import face_crops, face_embeddings, face_models, user_embeddings
 from app.db.schema.jobs import blobs, job_attempts, jobs
 from app.db.schema.metadata import metadata
+from app.db.schema.reprocesses import reprocess_failures, reprocess_pages, reprocesses
+from app.db.schema.schedules import FACE_OBJECT, schedules, synced_objects, ticks
+from app.db.schema.search import SHARED_BUCKETS, face_vectors, user_vectors
 from app.db.schema.webhooks import (
     deliveries,
     delivery_attempts,
@@ -26,6 +22,7 @@ from app.db.schema.webhooks import (
 )
 
 __all__ = [
+    "FACE_OBJECT",
     "SHARED_BUCKETS",
     "access_keys",
     "accounts",
@@ -37,6 +34,9 @@ __all__ = [
     "deliveries",
     "delivery_attempts",
     "events",
+    "face_crops",
+    "face_embeddings",
+    "face_models",
     "face_tombstones",
     "face_vectors",
     "faces",
@@ -44,7 +44,14 @@ __all__ = [
     "jobs",
     "metadata",
     "receivers",
+    "reprocess_failures",
+    "reprocess_pages",
+    "reprocesses",
     "request_tokens",
+    "schedules",
+    "synced_objects",
+    "ticks",
+    "user_embeddings",
     "user_vectors",
     "users",
     "webhook_endpoints",

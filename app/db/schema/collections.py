@@ -1,16 +1,13 @@
-"""Collections, faces and users, and the tables that are searched.
+"""Collections, faces and users.
 
-The search tables are narrow (bucket, collection, number, halfvec) and hold nothing that a search does not scan; the float32
-truth lies in `faces.emb32`. Partitions and their covering indexes are made by the migrations alone, because SQLAlchemy cannot
-express them.
+The float32 truth of a face or user in the version that `model` names lies in its own row, in another version beside it
+(`embeddings.py`). What is searched are the narrow tables of `search.py`.
 """
 
 import sqlalchemy as sa
-from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from app.db.schema.metadata import metadata, moment, owner
-from app.domain.face_models import VERSIONS
 
 collections = sa.Table(
     "collections",
@@ -19,6 +16,8 @@ collections = sa.Table(
     owner(),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("model", sa.Text, nullable=False),  # the face model version that is searched now
+    sa.Column("other_model", sa.Text),  # a second version that embeddings are kept of: the next one, or the former
+    sa.Column("indexes_other", sa.Boolean, nullable=False, server_default=sa.false()),  # new faces get both
     sa.Column("buckets", ARRAY(sa.SmallInteger), nullable=False),  # partitions that hold its embeddings
     sa.Column("next_no", sa.BigInteger, nullable=False, server_default="1"),  # its row lock serialises the writers ...
     sa.Column("change_seq", sa.BigInteger, nullable=False, server_default="0"),  # ... so this number has no gaps
@@ -41,7 +40,7 @@ faces = sa.Table(
     sa.Column("image_id", sa.Uuid, nullable=False),
     sa.Column("external_image_id", sa.Text),
     sa.Column("user_id", sa.Text),  # a face belongs to one user at most
-    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),  # the version of emb32
     sa.Column("bbox", ARRAY(sa.REAL), nullable=False),  # left, top, width, height
     sa.Column("confidence", sa.REAL, nullable=False),
     sa.Column("quality", sa.REAL, nullable=False),  # length of the raw embedding
@@ -74,27 +73,9 @@ users = sa.Table(
     sa.Column("user_no", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("user_id", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False, server_default="1.0"),  # the version of vec32
     sa.Column("vec32", sa.LargeBinary),  # float32 little-endian, unit length; none without faces
     moment("created_at", now=True),
     sa.UniqueConstraint("collection_id", "user_id"),
     sa.CheckConstraint("status IN ('CREATED', 'ACTIVE')", name="status"),
 )
-
-
-def _search_table(name: str, number: str, dimension: int) -> sa.Table:
-    return sa.Table(
-        name,
-        metadata,
-        sa.Column("bucket", sa.SmallInteger, nullable=False),
-        sa.Column("collection_id", sa.Integer, nullable=False),
-        sa.Column(number, sa.BigInteger, nullable=False, key="number"),
-        sa.Column("embedding", HALFVEC(dimension), nullable=False),
-        postgresql_partition_by="LIST (bucket)",
-    )
-
-
-#: One search table for faces and one for users per face model version, partitioned by bucket.
-face_vectors = {v.version: _search_table(v.search_table, "face_no", v.dimension) for v in VERSIONS.values()}
-user_vectors = {v.version: _search_table(v.user_search_table, "user_no", v.dimension) for v in VERSIONS.values()}
-
-SHARED_BUCKETS = 16

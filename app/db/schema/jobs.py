@@ -54,6 +54,7 @@ jobs = sa.Table(
         postgresql_where=sa.text("status = 'QUEUED'"),
     ),
     sa.Index("ix_jobs_waiting", "lane", "available_at", postgresql_where=sa.text("status = 'QUEUED'")),
+    sa.Index("ix_jobs_overdue", "start_deadline_at", postgresql_where=sa.text("status = 'QUEUED'")),
     sa.Index("ix_jobs_running", "heartbeat_at", postgresql_where=sa.text("status = 'IN_PROGRESS'")),
     sa.Index("ix_jobs_expires_at", "expires_at", postgresql_where=sa.text("expires_at IS NOT NULL")),
     sa.Index("ix_jobs_account_id_job_id", "account_id", "job_id"),
@@ -63,13 +64,13 @@ jobs = sa.Table(
         "job_id",
         postgresql_where=sa.text("status IN ('FAILED', 'CANCELED', 'EXPIRED')"),
     ),
-    # Whose turn it is: an account's newest start.
+    # Whose turn it is: an account's newest claim, which set this deadline.
     sa.Index(
         "ix_jobs_served",
         "lane",
         "account_id",
-        sa.text("started_at DESC"),
-        postgresql_where=sa.text("started_at IS NOT NULL"),
+        sa.text("run_deadline_at DESC"),
+        postgresql_where=sa.text("run_deadline_at IS NOT NULL"),
     ),
 )
 

@@ -1,0 +1,128 @@
+"""Queries that look for rows which do not fit together. Nothing is changed.
+
+What is compared is read by one statement, so that nothing that changes meanwhile looks like a fault. A range of numbers bounds
+each; `limit_time` bounds them all.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from app.db import second_versions
+from app.db.schema import blobs, collections, faces, jobs, users
+from app.db.session import Row
+
+#: What SQLSTATE says of a statement that ran out of its time.
+_QUERY_CANCELED = "57014"
+
+_LAST_NUMBER = 2**63 - 1
+
+
+def limit_time(connection: Connection, limit: timedelta) -> None:
+    """End every statement of this transaction that takes longer."""
+    milliseconds = int(limit.total_seconds() * 1000)
+    connection.execute(sa.select(sa.func.set_config("statement_timeout", str(milliseconds), True)))
+
+
+def ran_out_of_time(error: BaseException) -> bool:
+    """Tell whether a statement was ended by `limit_time`."""
+    cause = getattr(error.__cause__, "orig", None)
+    return getattr(cause, "sqlstate", None) == _QUERY_CANCELED
+
+
+def next_collection(connection: Connection, account_id: int | None, *, after: int) -> Row | None:
+    """Find the next collection, of one account or of all."""
+    statement = sa.select(collections).where(collections.c.collection_id > after)
+    if account_id is not None:
+        statement = statement.where(collections.c.account_id == account_id)
+    return connection.execute(statement.order_by(collections.c.collection_id).limit(1)).one_or_none()
+
+
+def counters(connection: Connection, collection_id: int) -> Row | None:
+    """Give the counters of a collection beside what they count: live_faces, live_users, faces, users."""
+    statement = sa.select(
+        collections.c.live_faces,
+        collections.c.live_users,
+        _count(faces, collection_id).label("faces"),
+        _count(users, collection_id).label("users"),
+    ).where(collections.c.collection_id == collection_id)
+    return connection.execute(statement).one_or_none()
+
+
+def _count(table: sa.Table, collection_id: int) -> sa.ScalarSelect[int]:
+    mine = sa.select(sa.func.count()).select_from(table).where(table.c.collection_id == collection_id)
+    return mine.scalar_subquery()
+
+
+def end_of_page(connection: Connection, table: sa.Table, collection_id: int, *, after: int, size: int) -> int:
+    """Give the last number of the next page of faces or users; the last page has no end."""
+    number = _number(table)
+    statement = sa.select(number).where(table.c.collection_id == collection_id, number > after).order_by(number)
+    return connection.execute(statement.offset(size - 1).limit(1)).scalar_one_or_none() or _LAST_NUMBER
+
+
+def is_last(number: int) -> bool:
+    """Tell whether a page has no end."""
+    return number == _LAST_NUMBER
+
+
+def unpaired(
+    connection: Connection, table: sa.Table, vectors: sa.Table, collection: Row, *, after: int, until: int
+) -> tuple[list[int], list[int]]:
+    """List the faces or users of a page that have a vector and cannot be found by it, and the vectors that belong to nobody."""
+    number = _number(table)
+    source, truth = _truth(table, collection)
+    mine = (
+        sa.select(number.label("number"))
+        .select_from(source)
+        .where(table.c.collection_id == collection.collection_id, number > after, number <= until, truth.is_not(None))
+    )
+    theirs = sa.select(vectors.c.number.label("number")).where(
+        vectors.c.bucket.in_(collection.buckets),
+        vectors.c.collection_id == collection.collection_id,
+        vectors.c.number > after,
+        vectors.c.number <= until,
+    )
+    here, there = mine.cte("here"), theirs.cte("there")
+    joined = here.join(there, here.c.number == there.c.number, full=True)
+    odd = sa.or_(here.c.number.is_(None), there.c.number.is_(None))
+    found = list(connection.execute(sa.select(here.c.number, there.c.number).select_from(joined).where(odd)))
+    return sorted(row[0] for row in found if row[0] is not None), sorted(row[1] for row in found if row[0] is None)
+
+
+def _number(table: sa.Table) -> sa.Column[int]:
+    column: sa.Column[int] = table.c.face_no if table is faces else table.c.user_no
+    return column
+
+
+def _truth(table: sa.Table, collection: Row) -> tuple[sa.FromClause, sa.ColumnElement[bytes | None]]:
+    """Give what to select rows from, and their embedding in the version that is searched: those without are not in a search."""
+    if table is faces:
+        return second_versions.truth_of_faces(collection, collection.model)
+    return second_versions.truth_of_users(collection)
+
+
+def name_faces(connection: Connection, collection_id: int, numbers: Sequence[int]) -> list[str]:
+    """Give the ids of faces."""
+    statement = sa.select(faces.c.face_id).where(faces.c.collection_id == collection_id, faces.c.face_no.in_(numbers))
+    return [str(face_id) for face_id in connection.execute(statement.order_by(faces.c.face_no)).scalars()]
+
+
+def name_users(connection: Connection, collection_id: int, numbers: Sequence[int]) -> list[str]:
+    """Give the ids of users."""
+    statement = sa.select(users.c.user_id).where(users.c.collection_id == collection_id, users.c.user_no.in_(numbers))
+    return list(connection.execute(statement.order_by(users.c.user_no)).scalars())
+
+
+def idle_blobs(connection: Connection, account_id: int | None, *, limit: int) -> list[str]:
+    """List the jobs that have ended and still hold a picture, of one account or of all."""
+    statement = (
+        sa.select(jobs.c.job_id)
+        .where(sa.exists().where(blobs.c.job_id == jobs.c.job_id), jobs.c.finished_at.is_not(None))
+        .limit(limit)
+    )
+    if account_id is not None:
+        statement = statement.where(jobs.c.account_id == account_id)
+    return [str(job_id) for job_id in connection.execute(statement).scalars()]

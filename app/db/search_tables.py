@@ -1,0 +1,64 @@
+"""The search tables of a face model version: how they are made, and how queries name them.
+
+One function gives the DDL to the migrations and to `rekollect models add`. Changing it changes no table that exists: that takes
+a migration which goes over the tables of every version.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from app.db.schema import SHARED_BUCKETS, face_vectors, user_vectors
+from app.db.schema.search import search_table
+from app.domain.face_models import FaceModelVersion
+
+#: 512 halves fill a seventh of a page; beyond 2,000 a row would not fit into one, and a vector never leaves its row.
+LARGEST_DIMENSION = 2000
+
+
+def ddl(name: str, number: str, dimension: int) -> Iterator[str]:
+    """Give the statements that make a search table with its shared buckets; `number` names the column of numbers."""
+    yield f"""
+        CREATE TABLE {name} (
+            bucket int2 NOT NULL,
+            collection_id int NOT NULL,
+            {number} int8 NOT NULL,
+            embedding halfvec({dimension}) STORAGE PLAIN NOT NULL
+        ) PARTITION BY LIST (bucket)"""
+    for bucket in range(SHARED_BUCKETS):
+        # The scan is index-only while the visibility map is fresh, hence the eager vacuum.
+        yield (
+            f"CREATE TABLE {name}_{bucket} PARTITION OF {name} FOR VALUES IN ({bucket})"
+            " WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02,"
+            " autovacuum_vacuum_insert_threshold = 1000)"
+        )
+        yield (
+            f"CREATE UNIQUE INDEX uq_{name}_{bucket} ON {name}_{bucket}"
+            f" (collection_id, {number}) INCLUDE (bucket, embedding)"
+        )
+
+
+def create(connection: Connection, version: FaceModelVersion) -> None:
+    """Make both search tables of a registered version."""
+    for name, number in ((version.search_table, "face_no"), (version.user_search_table, "user_no")):
+        for statement in ddl(name, number, version.dimension):
+            connection.execute(sa.text(statement))
+
+
+def of_faces(version: FaceModelVersion) -> sa.Table:
+    """Give the table that a version's faces are searched in."""
+    built_in = face_vectors.get(version.version)
+    return _registered(version.search_table, "face_no", version.dimension) if built_in is None else built_in
+
+
+def of_users(version: FaceModelVersion) -> sa.Table:
+    """Give the table that a version's users are searched in."""
+    built_in = user_vectors.get(version.version)
+    return _registered(version.user_search_table, "user_no", version.dimension) if built_in is None else built_in
+
+
+@cache
+def _registered(name: str, number: str, dimension: int) -> sa.Table:
+    return search_table(name, number, dimension, sa.MetaData())

@@ -1,0 +1,53 @@
+"""Kept crops of a collection: whether they are kept, how many there are, and none of them any more."""
+
+from typing import Any
+
+from app.db import collections, face_crops
+from app.db.session import Database
+from app.domain import crops
+from app.errors import CollectionNotFound
+
+#: Crops that one transaction deletes, so that it stays short.
+_DELETED_AT_ONCE = 1000
+
+
+class Crops:
+    """The kept crops of all collections; `default` is the operator's setting."""
+
+    def __init__(self, database: Database, *, default: bool) -> None:
+        self._database = database
+        self._default = default
+
+    def get(self, account_id: int, name: str) -> dict[str, Any]:
+        """Tell whether new faces' crops are kept and how many are."""
+        with self._database.transaction() as connection:
+            collection = collections.find(connection, account_id, name)
+            if collection is None:
+                raise CollectionNotFound(name)
+            kept = face_crops.count(connection, collection.collection_id)
+        keeps = crops.wanted(collection.tags, default=self._default)
+        return {"CollectionId": name, "KeepCrops": keeps, "Crops": kept}
+
+    def keep(self, account_id: int, name: str, *, keep: bool) -> dict[str, Any]:
+        """Say whether crops of new faces are kept, as the tag does; those that there are stay."""
+        with self._database.transaction() as connection:
+            collection = collections.lock_for_writing(connection, account_id, name)
+            if collection is None:
+                raise CollectionNotFound(name)
+            tags = {**collection.tags, crops.TAG: str(keep).lower()}
+            collections.set_tags(connection, collection.collection_id, tags)
+        return self.get(account_id, name)
+
+    def purge(self, account_id: int, name: str) -> int:
+        """Delete all crops of a collection; give how many. Whether new ones are kept is another matter."""
+        with self._database.transaction() as connection:
+            collection = collections.find(connection, account_id, name)
+        if collection is None:
+            raise CollectionNotFound(name)
+        total = 0
+        while True:
+            with self._database.transaction() as connection:
+                deleted = face_crops.delete_some(connection, collection.collection_id, limit=_DELETED_AT_ONCE)
+            if not deleted:
+                return total
+            total += deleted

@@ -1,0 +1,146 @@
+"""Look for what does not fit together: faces no search finds, vectors of nobody, wrong counters, pictures that should be gone.
+
+Nothing is changed. Findings are counts with a few examples; a collection that takes too long to look at is named as such.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from app.db import face_models, search_tables
+from app.db import integrity as rows
+from app.db.schema import faces, users
+from app.db.session import Database, Row
+from app.db.ticks import TickClaim
+from app.errors import ServiceUnavailable
+from app.services.ticks import Progress
+
+MAX_EXAMPLES = 20
+
+#: Faces or users that one step looks at.
+_PAGE = 10_000
+
+#: Any one statement about a collection.
+_PATIENCE = timedelta(seconds=10)
+
+#: More blobs than this are not counted.
+_MOST_BLOBS = 10_000
+
+FINDINGS = (
+    "FacesWithoutEmbedding",
+    "EmbeddingsWithoutFace",
+    "UsersWithoutVector",
+    "VectorsWithoutUser",
+    "WrongCounters",
+    "BlobsOfEndedJobs",
+    "NotChecked",
+)
+
+Document = dict[str, Any]
+
+
+def check(database: Database, held: TickClaim) -> Progress:
+    """Look at the next page of the next collection, or at the blobs when all collections were seen."""
+    report, cursor = _Report(held.result), held.cursor or {"Collection": 0}
+    is_begun = "Part" in cursor
+    with database.transaction() as connection:
+        after = cursor["Collection"] - is_begun
+        collection = rows.next_collection(connection, held.account_id, after=after)
+    if collection is None:
+        _within_time(database, report, {"Blobs": "all"}, lambda connection: _check_blobs(connection, held, report))
+        return Progress(None, report.document)
+    if is_begun and collection.collection_id != cursor["Collection"]:  # it was deleted meanwhile
+        return Progress({"Collection": cursor["Collection"]}, report.document)
+    report.document["Collections"] += not is_begun
+    here = {"CollectionId": collection.name}
+    following = _within_time(
+        database, report, here, lambda connection: _check_page(connection, collection, cursor, report)
+    )
+    return Progress(following or {"Collection": collection.collection_id}, report.document)
+
+
+def _within_time(
+    database: Database, report: "_Report", what: Document, look: Callable[[Connection], Document | None]
+) -> Document | None:
+    """Look while there is time; what takes too long is named as not checked."""
+    try:
+        with database.transaction() as connection:
+            rows.limit_time(connection, _PATIENCE)
+            return look(connection)
+    except ServiceUnavailable as error:
+        if not rows.ran_out_of_time(error):
+            raise
+    report.add("NotChecked", 1, [what])
+    return None
+
+
+class _Report:
+    """Findings so far."""
+
+    def __init__(self, before: Document | None) -> None:
+        nothing = {name: {"Count": 0, "Examples": []} for name in FINDINGS}
+        self.document: Document = {"Collections": 0, **nothing, **(before or {})}
+
+    def add(self, finding: str, count: int, examples: Sequence[Document]) -> None:
+        """Count a finding and keep as many examples as there is room for."""
+        known = self.document[finding]
+        kept = [*known["Examples"], *examples][:MAX_EXAMPLES]
+        self.document[finding] = {"Count": known["Count"] + count, "Examples": kept}
+
+
+def _check_page(connection: Connection, collection: Row, cursor: Document, report: _Report) -> Document:
+    """Look at a page of one part, faces or users, and say where to go on."""
+    part, after = cursor.get("Part", "Faces"), cursor.get("After", 0)
+    if "Part" not in cursor:
+        _check_counters(connection, collection, report)
+    version = face_models.get(connection, collection.model)
+    if part == "Faces":
+        table, vectors = faces, search_tables.of_faces(version)
+    else:
+        table, vectors = users, search_tables.of_users(version)
+    until = rows.end_of_page(connection, table, collection.collection_id, after=after, size=_PAGE)
+    _check_pairs(connection, table, vectors, collection, (after, until), report)
+    if not rows.is_last(until):
+        return {"Collection": collection.collection_id, "Part": part, "After": until}
+    if part == "Faces":
+        return {"Collection": collection.collection_id, "Part": "Users", "After": 0}
+    return {"Collection": collection.collection_id}
+
+
+def _check_counters(connection: Connection, collection: Row, report: _Report) -> None:
+    found = rows.counters(connection, collection.collection_id)
+    if found is None or (found.live_faces, found.live_users) == (found.faces, found.users):
+        return
+    counted = {"FaceCount": found.live_faces, "UserCount": found.live_users}
+    real = {"Faces": found.faces, "Users": found.users}
+    report.add("WrongCounters", 1, [{"CollectionId": collection.name, **counted, **real}])
+
+
+def _check_pairs(
+    connection: Connection,
+    table: sa.Table,
+    vectors: sa.Table,
+    collection: Row,
+    page: tuple[int, int],
+    report: _Report,
+) -> None:
+    number = collection.collection_id
+    alone, orphans = rows.unpaired(connection, table, vectors, collection, after=page[0], until=page[1])
+    here = {"CollectionId": collection.name}
+    orphaned = [{**here, "Number": orphan} for orphan in orphans[:MAX_EXAMPLES]]
+    if table is faces:
+        named = rows.name_faces(connection, number, alone[:MAX_EXAMPLES])
+        report.add("FacesWithoutEmbedding", len(alone), [{**here, "FaceId": face_id} for face_id in named])
+        report.add("EmbeddingsWithoutFace", len(orphans), orphaned)
+    else:
+        named = rows.name_users(connection, number, alone[:MAX_EXAMPLES])
+        report.add("UsersWithoutVector", len(alone), [{**here, "UserId": user_id} for user_id in named])
+        report.add("VectorsWithoutUser", len(orphans), orphaned)
+
+
+def _check_blobs(connection: Connection, held: TickClaim, report: _Report) -> None:
+    idle = rows.idle_blobs(connection, held.account_id, limit=_MOST_BLOBS)
+    report.add("BlobsOfEndedJobs", len(idle), [{"JobId": job_id} for job_id in idle[:MAX_EXAMPLES]])

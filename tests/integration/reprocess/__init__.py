@@ -1,0 +1,1 @@
+"""Moving a collection to another face model version, on real parts with a second embedder."""
