@@ -1,7 +1,7 @@
 """Which deliveries are next: in turns between accounts and between receivers, so that a slow one never delays another.
 
-Receivers are found one after the other in an index, however many deliveries each has; those that may not be sent anything now
-are passed over. Only the rows that are taken are ever locked.
+Receivers of new deliveries are found one after the other in an index, however many each has; retries by the time when they are
+due. Those that may not be sent anything now are passed over. Only the rows that are taken are ever locked.
 """
 
 from typing import Any
@@ -13,6 +13,8 @@ from app.domain.receivers import FAILURES_TO_OPEN, MAX_CONCURRENCY
 
 _now = sa.func.now()
 _pending = deliveries.c.status == "PENDING"
+_begun = deliveries.c.attempts != deliveries.c.round_start  # what has no attempt in its round is due as it is
+_HEAD = (deliveries.c.account_id, deliveries.c.receiver, deliveries.c.endpoint_id, deliveries.c.next_attempt_at)
 _DUE = (
     _pending,
     deliveries.c.next_attempt_at <= _now,
@@ -74,7 +76,6 @@ def _ready_receivers() -> sa.Select[*tuple[Any, ...]]:
         .outerjoin(receivers, same_receiver(receivers, heads))
         .outerjoin(webhook_endpoints, webhook_endpoints.c.endpoint_id == heads.c.endpoint_id)
         .where(
-            heads.c.next_attempt_at <= _now,
             sa.func.coalesce(webhook_endpoints.c.status, "ENABLED") == "ENABLED",
             sa.func.coalesce(receivers.c.open_until, _now) <= _now,
             under_way.c.under_way < concurrency,
@@ -83,14 +84,22 @@ def _ready_receivers() -> sa.Select[*tuple[Any, ...]]:
 
 
 def _heads() -> sa.CTE:
-    """Walk from receiver to receiver, one probe of the index for each, to the earliest pending delivery of each."""
-    columns = (deliveries.c.account_id, deliveries.c.receiver, deliveries.c.endpoint_id, deliveries.c.next_attempt_at)
+    """Find the receivers to whom something is due, with the time of the earliest of it; what is not due costs nothing."""
+    retries = sa.select(*_HEAD).where(_pending, _begun, deliveries.c.next_attempt_at <= _now)
+    due = sa.union_all(sa.select(_fresh()), retries).subquery("due_heads")
+    earliest = sa.func.min(due.c.next_attempt_at).label("next_attempt_at")
+    whose = (due.c.account_id, due.c.receiver, due.c.endpoint_id)
+    return sa.select(*whose, earliest).group_by(*whose).cte("heads")
+
+
+def _fresh() -> sa.CTE:
+    """Walk from receiver to receiver, one probe of the index for each, to its earliest delivery whose round has not begun."""
     order = (deliveries.c.account_id, deliveries.c.receiver, deliveries.c.next_attempt_at)
-    first = sa.select(*columns).where(_pending).order_by(*order).limit(1).subquery("first_head")
-    heads = sa.select(first).cte("heads", recursive=True)
-    beyond = sa.tuple_(deliveries.c.account_id, deliveries.c.receiver) > sa.tuple_(heads.c.account_id, heads.c.receiver)
-    following = sa.select(*columns).where(_pending, beyond).order_by(*order).limit(1).lateral("following")
-    return heads.union_all(sa.select(following).select_from(heads.join(following, sa.true())))
+    first = sa.select(*_HEAD).where(_pending, ~_begun).order_by(*order).limit(1).subquery("first_fresh")
+    fresh = sa.select(first).cte("fresh", recursive=True)
+    beyond = sa.tuple_(deliveries.c.account_id, deliveries.c.receiver) > sa.tuple_(fresh.c.account_id, fresh.c.receiver)
+    following = sa.select(*_HEAD).where(_pending, ~_begun, beyond).order_by(*order).limit(1).lateral("following")
+    return fresh.union_all(sa.select(following).select_from(fresh.join(following, sa.true())))
 
 
 _leased = deliveries.alias("leased")

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.db import deliveries, schema
+from app.db.due_deliveries import takeable
 from app.domain.receivers import FAILURES_TO_OPEN, FIRST_OPEN, MAX_CONCURRENCY
 from app.domain.webhooks import LEASE, origin
 from app.services import events
@@ -117,6 +118,22 @@ def test_no_account_gets_more_than_its_share(desk: Desk) -> None:
     assert take(desk, 10, share=4) == []
     tell_from(desk, make_account(desk.database), "https://a.test/")
     assert take(desk, 10, share=4) == ["https://a.test/"]
+
+
+def test_looking_for_what_is_due_costs_nothing_for_what_is_not(desk: Desk) -> None:
+    event = {"event_id": "evt_waiting", "account_id": desk.account.account_id}
+    desk.change(sa.insert(schema.events).values(**event, type="job.succeeded", body=b"{}"))
+    soon = sa.func.now() + timedelta(hours=1)
+    columns = ("event_id", "account_id", "receiver", "url", "attempts", "next_attempt_at")
+    number = sa.func.generate_series(1, 5000).column_valued()
+    receivers = sa.func.concat("https://", number, ".test")
+    many = sa.select(*map(sa.literal, event.values()), receivers, receivers, sa.literal(1), soon)
+    desk.change(sa.insert(schema.deliveries).from_select(columns, many))
+    with desk.database.transaction() as connection:
+        statement = sa.select(takeable(64).subquery()).compile(connection, compile_kwargs={"literal_binds": True})
+        (plan,) = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}").scalar_one()
+    assert plan["Plan"]["Actual Rows"] == 0
+    assert plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"] < 100
 
 
 def test_the_circuit_opens_and_postpones_without_using_up_the_schedule(desk: Desk, runtime: Runtime) -> None:

@@ -82,6 +82,18 @@ deliveries = sa.Table(
         "next_attempt_at",
         postgresql_where=sa.text("status = 'PENDING'"),
     ),
+    sa.Index(
+        "ix_deliveries_fresh",
+        "account_id",
+        "receiver",
+        "next_attempt_at",
+        postgresql_where=sa.text("status = 'PENDING' AND attempts = round_start"),
+    ),
+    sa.Index(
+        "ix_deliveries_retries",
+        "next_attempt_at",
+        postgresql_where=sa.text("status = 'PENDING' AND attempts <> round_start"),
+    ),
     sa.Index("ix_deliveries_leased", "account_id", "receiver", postgresql_where=sa.text("leased_until IS NOT NULL")),
     sa.Index("ix_deliveries_account_id_delivery_id", "account_id", "delivery_id"),
     sa.Index("ix_deliveries_dead", "account_id", "delivery_id", postgresql_where=sa.text("status = 'FAILED'")),

@@ -1,0 +1,25 @@
+"""New deliveries and those that wait for a retry are found by indexes of their own.
+
+Older code survives it.
+"""
+
+from alembic import op
+
+revision = "0012"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("""
+        CREATE INDEX ix_deliveries_fresh ON deliveries (account_id, receiver, next_attempt_at)
+            WHERE status = 'PENDING' AND attempts = round_start""")
+    op.execute("""
+        CREATE INDEX ix_deliveries_retries ON deliveries (next_attempt_at)
+            WHERE status = 'PENDING' AND attempts <> round_start""")
+
+
+def downgrade() -> None:
+    for index in ("retries", "fresh"):
+        op.execute(f"DROP INDEX ix_deliveries_{index}")
