@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 #: How long the outcome of an attempt is kept while Postgres is away: what its lease leaves after a slow attempt.
 _KEEP_SECONDS = 40.0
 
+#: One thread of so many is kept for accounts that have nothing under way, whatever the others do with theirs.
+_RESERVED = 4
+
 _current: list[Dispatcher[Row]] = []
 
 
@@ -54,10 +57,11 @@ def close_courier() -> None:
 
 
 def take(runtime: Runtime, count: int) -> list[Row]:
-    """Take up to so many due deliveries, one for each receiver; an account gets no more than half of the threads."""
-    share = max(1, runtime.settings.courier_threads // 2)
+    """Take up to so many due deliveries, one for each receiver; the last threads are for accounts that have none under way."""
+    spare = count - runtime.settings.courier_threads // _RESERVED
     with runtime.database.statement() as connection:
-        return deliveries.claim(connection, lease=webhooks.LEASE, limit=count, share=share)
+        limit = spare if spare > 0 else count
+        return deliveries.claim(connection, lease=webhooks.LEASE, limit=limit, idle_only=spare <= 0)
 
 
 def deliver(claim: Row, runtime: Runtime, *, chance: float) -> None:

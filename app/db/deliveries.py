@@ -20,13 +20,13 @@ _now = sa.func.now()
 _lease = sa.bindparam("lease", type_=sa.Interval)
 
 
-def claim(connection: Connection, *, lease: timedelta, limit: int, share: int) -> list[Row]:
+def claim(connection: Connection, *, lease: timedelta, limit: int, idle_only: bool = False) -> list[Row]:
     """Take due deliveries of different receivers, with all that an attempt needs: body, secrets, time in epoch seconds.
 
-    There may be more of the same receivers. No account has more than `share` under way. Endpoints have `secrets` of their own,
-    the newest first.
+    There may be more of the same receivers. With `idle_only` nothing is taken of accounts that have anything under way.
+    Endpoints have `secrets` of their own, the newest first.
     """
-    return list(connection.execute(_CLAIM, {"lease": lease, "most": limit, "share": share}))
+    return list(connection.execute(_CLAIM, {"lease": lease, "most": limit, "idle_only": idle_only}))
 
 
 def _claim_and_open_attempt() -> sa.Select[*tuple[Any, ...]]:
@@ -44,7 +44,7 @@ def _claim_and_open_attempt() -> sa.Select[*tuple[Any, ...]]:
             next_attempt_at=_now + _lease,
             leased_until=_now + _lease,
         )
-        .returning(deliveries, due.c.trigger.label("asked_by"), due.c.probing)
+        .returning(deliveries, due.c.trigger.label("asked_by"), due.c.probing, due.c.known)
         .cte("taken")
     )
     opened = sa.insert(delivery_attempts).from_select(
@@ -89,6 +89,7 @@ def _with_message(taken: sa.CTE) -> sa.Select[*tuple[Any, ...]]:
             taken.c.attempts,
             taken.c.round_start,
             taken.c.probing,
+            taken.c.known,
             sa.func.coalesce(webhook_endpoints.c.url, taken.c.url).label("url"),
             webhook_endpoints.c.headers,
             webhook_endpoints.c.payload,

@@ -9,7 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.db.schema import deliveries, receivers, webhook_endpoints
-from app.domain.receivers import FAILURES_TO_OPEN, MAX_CONCURRENCY
+from app.domain.receivers import FAILURES_TO_OPEN, FIRST_CONCURRENCY, MAX_CONCURRENCY
+
+#: Deliveries under way that are counted of one account; beyond that no account comes before another.
+_MOST_COUNTED = 256
 
 _now = sa.func.now()
 _pending = deliveries.c.status == "PENDING"
@@ -23,10 +26,11 @@ _DUE = (
 
 
 def next_due() -> sa.CTE:
-    """Lock and give deliveries that are due, one for each receiver, up to `most`; no account gets beyond `share`.
+    """Lock and give deliveries that are due, one for each receiver, up to `most`.
 
-    The account that has the fewest under way comes first, and of its receivers the one that has. `probing` tells that a
-    delivery tries a half open circuit.
+    The account that has the fewest under way comes first, and of its receivers the one that has; with `idle_only` accounts that
+    have anything under way are passed over. `probing` tells that a delivery tries a half open circuit, `known` that the
+    receiver has a row.
     """
     ready = _in_turns(_ready_receivers().cte("sendable"))
     first = (
@@ -38,15 +42,15 @@ def next_due() -> sa.CTE:
         .lateral("first")
     )
     # Rows come in the order of the ready receivers, and the limit stops once enough could be locked.
-    chosen = sa.select(first, ready.c.account_id, ready.c.receiver, ready.c.probing)
+    chosen = sa.select(first, ready.c.account_id, ready.c.receiver, ready.c.probing, ready.c.known)
     return chosen.select_from(ready.join(first, sa.true())).limit(sa.bindparam("most", type_=sa.Integer)).cte("due")
 
 
 def _in_turns(sendable: sa.CTE) -> sa.CTE:
     """Number what each account would have under way with one receiver after the other, and put them in that order."""
-    share = sa.bindparam("share", type_=sa.Integer)
+    idle_only = sa.bindparam("idle_only", type_=sa.Boolean)
     accounts = sa.select(sendable.c.account_id).distinct().subquery("accounts")
-    busy = _count_leased(accounts, _leased.c.account_id == accounts.c.account_id, limit=share).lateral("busy")
+    busy = _count_leased(accounts, _leased.c.account_id == accounts.c.account_id, limit=_MOST_COUNTED).lateral("busy")
     place = sa.func.row_number().over(
         partition_by=sendable.c.account_id, order_by=(sendable.c.under_way, sendable.c.next_attempt_at)
     )
@@ -55,21 +59,22 @@ def _in_turns(sendable: sa.CTE) -> sa.CTE:
         .select_from(sendable.join(accounts, accounts.c.account_id == sendable.c.account_id).join(busy, sa.true()))
         .subquery("numbered")
     )
-    ordered = sa.select(numbered).where(numbered.c.turn <= share).order_by(numbered.c.turn, numbered.c.next_attempt_at)
-    return ordered.cte("ready")
+    allowed = sa.or_(~idle_only, numbered.c.turn == 1)
+    return sa.select(numbered).where(allowed).order_by(numbered.c.turn, numbered.c.next_attempt_at).cte("ready")
 
 
 def _ready_receivers() -> sa.Select[*tuple[Any, ...]]:
     """Select the receivers to whom something may be sent now, and how much more than is under way."""
     heads = _heads()
     under_way = _count_leased(heads, same_receiver(_leased, heads), limit=MAX_CONCURRENCY).lateral("under_way")
-    concurrency = sa.func.coalesce(receivers.c.concurrency, MAX_CONCURRENCY)
+    concurrency = sa.func.coalesce(receivers.c.concurrency, FIRST_CONCURRENCY)
     probing = sa.func.coalesce(receivers.c.failures >= FAILURES_TO_OPEN, False)
     return (
         sa.select(
             heads,
             under_way.c.under_way,
             probing.label("probing"),
+            receivers.c.receiver.is_not(None).label("known"),
             sa.case((probing, 1), else_=concurrency - under_way.c.under_way).label("free"),
         )
         .select_from(heads.join(under_way, sa.true()))
@@ -105,9 +110,7 @@ def _fresh() -> sa.CTE:
 _leased = deliveries.alias("leased")
 
 
-def _count_leased(
-    whose: sa.FromClause, condition: sa.ColumnElement[bool], *, limit: int | sa.ColumnElement[int]
-) -> sa.Select[Any]:
+def _count_leased(whose: sa.FromClause, condition: sa.ColumnElement[bool], *, limit: int) -> sa.Select[Any]:
     """Count deliveries under way, up to a limit. It and the order have Postgres walk the index, which mends itself so."""
     some = sa.select(sa.literal(1)).where(condition, _leased.c.leased_until > _now).correlate(whose)
     bounded = some.order_by(_leased.c.account_id, _leased.c.receiver).limit(limit).lateral("some")

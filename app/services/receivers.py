@@ -55,7 +55,11 @@ def _standing(attempted: Attempted, chance: float) -> tuple[str, timedelta | Non
 
 
 def _note_success(connection: Connection, claim: Row) -> None:
-    health = receivers.lock_unwell(connection, claim.account_id, claim.receiver)
+    health: Health | None
+    if claim.known:
+        health = receivers.lock_unwell(connection, claim.account_id, claim.receiver)
+    else:
+        health, _ = receivers.lock(connection, claim.account_id, claim.receiver)
     if health is not None:
         receivers.save(connection, claim.account_id, claim.receiver, after_success(health))
 

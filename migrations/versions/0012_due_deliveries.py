@@ -1,4 +1,4 @@
-"""New deliveries and those that wait for a retry are found by indexes of their own.
+"""New deliveries and those that wait for a retry are found by indexes of their own; a new receiver gets one at a time.
 
 Older code survives it.
 """
@@ -18,8 +18,10 @@ def upgrade() -> None:
     op.execute("""
         CREATE INDEX ix_deliveries_retries ON deliveries (next_attempt_at)
             WHERE status = 'PENDING' AND attempts <> round_start""")
+    op.execute("ALTER TABLE receivers ALTER COLUMN concurrency SET DEFAULT 1")
 
 
 def downgrade() -> None:
+    op.execute("ALTER TABLE receivers ALTER COLUMN concurrency SET DEFAULT 4")
     for index in ("retries", "fresh"):
         op.execute(f"DROP INDEX ix_deliveries_{index}")

@@ -86,7 +86,10 @@ def desk(database: Database, celery: Celery, bells: redis.Redis, account: Accoun
 def runtime(desk: Desk, celery: Celery) -> Iterator[Runtime]:
     """What a courier's process holds open; loopback may be dialled."""
     settings = Settings(
-        database_url=desk.database.url, secret_key=SECRET_KEY, dial_allow=parse_networks(["127.0.0.0/8"])
+        database_url=desk.database.url,
+        secret_key=SECRET_KEY,
+        dial_allow=parse_networks(["127.0.0.0/8"]),
+        courier_threads=1,
     )
     runtime = Runtime(settings, celery)
     yield runtime

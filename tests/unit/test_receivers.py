@@ -13,9 +13,9 @@ from app.domain.receivers import (
     DISABLE_FAILURES,
     FAILURES_TO_OPEN,
     FIRST_OPEN,
-    HEALTHY,
     LONGEST_OPEN,
     MAX_CONCURRENCY,
+    NEW,
     Circuit,
     Health,
     after_failure,
@@ -37,7 +37,7 @@ def fail(health: Health, now: datetime = NOW, *, overloaded: bool = False, probe
 
 def failed(times: int) -> Health:
     """Give the health after so many failures, each a probe as soon as one may be made."""
-    health, now = HEALTHY, NOW
+    health, now = NEW, NOW
     for _ in range(times):
         now = max(now, health.open_until or now)
         health = fail(health, now, probe=health.circuit(now) is Circuit.HALF_OPEN)
@@ -96,7 +96,7 @@ def test_an_endpoint_is_warned_half_way_once_and_disabled_in_the_end() -> None:
 def test_whatever_happens_to_a_receiver_its_health_keeps_to_the_rules(
     history: list[tuple[bool, bool, bool, int]],
 ) -> None:
-    health, now, last_success = HEALTHY, NOW, NOW
+    health, now, last_success = NEW, NOW, NOW
     for succeeded, overloaded, probe, seconds in history:
         now += timedelta(seconds=seconds)
         before = health

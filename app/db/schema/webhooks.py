@@ -125,7 +125,7 @@ receivers = sa.Table(
     metadata,
     sa.Column("account_id", sa.Integer, sa.ForeignKey("accounts.account_id"), primary_key=True, autoincrement=False),
     sa.Column("receiver", sa.Text, primary_key=True),
-    sa.Column("concurrency", sa.SmallInteger, nullable=False, server_default="4"),  # deliveries under way at most
+    sa.Column("concurrency", sa.SmallInteger, nullable=False, server_default="1"),  # deliveries under way at most
     sa.Column("failures", sa.Integer, nullable=False, server_default="0"),  # in a row; one success ends them
     moment("failing_since", nullable=True),
     moment("warned_at", nullable=True),
