@@ -81,15 +81,15 @@ def newest_attempts(connection: Connection, delivery_id: uuid.UUID) -> list[Atte
     return [Attempt(**row) for row in connection.execute(statement).mappings()][::-1]
 
 
-def redeliver(connection: Connection, account_id: int, delivery_id: uuid.UUID) -> None:
-    """Make a delivery due at once, with the whole schedule before it; one that is being sent stays as it is."""
+def redeliver(connection: Connection, account_id: int, delivery_id: uuid.UUID) -> bool:
+    """Make a delivery due at once, with the whole schedule before it; False where it is being sent, and stays as it is."""
     under_way = sa.and_(deliveries.c.status == "PENDING", deliveries.c.leased_until > _now)
     statement = sa.update(deliveries).where(
         deliveries.c.account_id == account_id,
         deliveries.c.delivery_id == delivery_id,
         sa.func.coalesce(under_way, sa.false()).is_(sa.false()),
     )
-    connection.execute(statement.values(_AGAIN))
+    return connection.execute(statement.values(_AGAIN)).rowcount == 1
 
 
 def replay(connection: Connection, account_id: int, endpoint_id: uuid.UUID, wanted: Replay, *, limit: int) -> int:

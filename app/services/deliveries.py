@@ -42,12 +42,13 @@ def get(database: Database, account_id: int, delivery_id: str) -> Document:
 
 
 def redeliver(database: Database, doorbell: Doorbell, account_id: int, delivery_id: str) -> Document:
-    """Send a delivery again, whatever became of it, and show it."""
+    """Send a delivery again, whatever became of it, and show it; raises Conflict while it is being sent."""
     with database.transaction() as connection:
         delivery = _found(connection, account_id, delivery_id)
         if delivery.endpoint_id is not None:
             _enabled(connection, account_id, delivery.endpoint_id)
-        rows.redeliver(connection, account_id, uuid.UUID(delivery_id))
+        if not rows.redeliver(connection, account_id, uuid.UUID(delivery_id)):
+            raise Conflict(f"The delivery id: {delivery_id} is being sent; ask again once this attempt has ended.")
         shown = document(_found(connection, account_id, delivery_id))
     doorbell.ring(Lane.WEBHOOKS)
     return shown

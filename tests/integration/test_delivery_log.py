@@ -152,14 +152,15 @@ def test_a_delivery_to_a_jobs_own_url_can_be_sent_again(desk: Desk) -> None:
     )
 
 
-def test_a_delivery_that_is_being_sent_is_left_to_its_courier(desk: Desk) -> None:
+def test_a_delivery_that_is_being_sent_is_left_to_its_courier_and_the_caller_told(desk: Desk) -> None:
     make_endpoint(desk.database, desk.account)
     (delivery_id,) = deliver(desk)
     which = schema.deliveries.c.delivery_id == uuid.UUID(delivery_id)
     lease = {"leased_until": sa.func.now() + timedelta(seconds=60), "attempts": 1}
     desk.change(sa.update(schema.deliveries).where(which).values(**lease))
     before = row(desk, delivery_id)
-    assert deliveries.redeliver(desk.database, desk.doorbell, desk.account.account_id, delivery_id)["Attempts"] == 1
+    with pytest.raises(Conflict, match="is being sent"):
+        deliveries.redeliver(desk.database, desk.doorbell, desk.account.account_id, delivery_id)
     assert row(desk, delivery_id) == before
     desk.elapse(61)
     deliveries.redeliver(desk.database, desk.doorbell, desk.account.account_id, delivery_id)

@@ -142,7 +142,7 @@ _OF_DELIVERIES = [
         DELIVERIES,
         "Send a delivery again",
         {202: Answer("The delivery, which is due now.", _DELIVERY, ("Location",))},
-        "The same message with the same id; its schedule of attempts starts anew.",
+        "The same message with the same id; its schedule of attempts starts anew. One that is being sent is refused.",
         ("DeliveryId",),
         errors=(*_NOT_FOUND, *_NO_BODY, errors.Conflict),
     ),
