@@ -40,7 +40,9 @@ def _claim_and_open_attempt() -> sa.Select[*tuple[Any, ...]]:
         )
         .values(
             attempts=deliveries.c.attempts + 1,
-            trigger="SCHEDULE",  # whatever asked for this attempt, the next one is the schedule's
+            # Whatever asked for this attempt, the next one is the schedule's; a test has no other.
+            trigger=sa.case((deliveries.c.trigger == "TEST", "TEST"), else_="SCHEDULE"),
+            urgent=False,
             next_attempt_at=_now + _lease,
             leased_until=_now + _lease,
         )
@@ -54,14 +56,14 @@ def _claim_and_open_attempt() -> sa.Select[*tuple[Any, ...]]:
 
 
 def _probe(due: sa.CTE) -> sa.CTE:
-    """Shut a half open circuit behind its probe for as long as the lease: of two couriers only one changes the row."""
+    """Shut a circuit behind its probe for as long as the lease: of two couriers only one finds the row as it was."""
     return (
         sa.update(receivers)
         .where(
             due.c.probing,
             same_receiver(receivers, due),
             receivers.c.failures >= FAILURES_TO_OPEN,
-            sa.func.coalesce(receivers.c.open_until, _now) <= _now,
+            receivers.c.open_until.is_not_distinct_from(due.c.open_until),
         )
         .values(open_until=_now + _lease)
         .returning(receivers.c.account_id, receivers.c.receiver)
@@ -88,6 +90,7 @@ def _with_message(taken: sa.CTE) -> sa.Select[*tuple[Any, ...]]:
             taken.c.receiver,
             taken.c.attempts,
             taken.c.round_start,
+            taken.c.asked_by,
             taken.c.probing,
             taken.c.known,
             sa.func.coalesce(webhook_endpoints.c.url, taken.c.url).label("url"),

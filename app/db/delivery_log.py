@@ -89,7 +89,7 @@ def redeliver(connection: Connection, account_id: int, delivery_id: uuid.UUID) -
         deliveries.c.delivery_id == delivery_id,
         sa.func.coalesce(under_way, sa.false()).is_(sa.false()),
     )
-    return connection.execute(statement.values(_AGAIN)).rowcount == 1
+    return connection.execute(statement.values(**_AGAIN, urgent=True)).rowcount == 1
 
 
 def replay(connection: Connection, account_id: int, endpoint_id: uuid.UUID, wanted: Replay, *, limit: int) -> int:

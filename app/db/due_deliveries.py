@@ -17,7 +17,7 @@ _MOST_COUNTED = 256
 _now = sa.func.now()
 _pending = deliveries.c.status == "PENDING"
 _begun = deliveries.c.attempts != deliveries.c.round_start  # what has no attempt in its round is due as it is
-_HEAD = (deliveries.c.account_id, deliveries.c.receiver, deliveries.c.endpoint_id, deliveries.c.next_attempt_at)
+_HEAD = tuple(deliveries.c[name] for name in ("account_id", "receiver", "endpoint_id", "next_attempt_at", "urgent"))
 _DUE = (
     _pending,
     deliveries.c.next_attempt_at <= _now,
@@ -29,20 +29,20 @@ def next_due() -> sa.CTE:
     """Lock and give deliveries that are due, one for each receiver, up to `most`.
 
     The account that has the fewest under way comes first, and of its receivers the one that has; with `idle_only` accounts that
-    have anything under way are passed over. `probing` tells that a delivery tries a half open circuit, `known` that the
-    receiver has a row.
+    have anything under way are passed over. `probing` tells that a delivery tries a circuit, `open_until` how that was found,
+    `known` that the receiver has a row.
     """
     ready = _in_turns(_ready_receivers().cte("sendable"))
     first = (
         sa.select(deliveries.c.delivery_id, deliveries.c.trigger)
         .where(same_receiver(deliveries, ready), *_DUE)
-        .order_by(deliveries.c.next_attempt_at)
+        .order_by(deliveries.c.urgent.desc(), deliveries.c.next_attempt_at)
         .limit(1)
         .with_for_update(skip_locked=True)
         .lateral("first")
     )
     # Rows come in the order of the ready receivers, and the limit stops once enough could be locked.
-    chosen = sa.select(first, ready.c.account_id, ready.c.receiver, ready.c.probing, ready.c.known)
+    chosen = sa.select(first, ready.c.account_id, ready.c.receiver, ready.c.probing, ready.c.open_until, ready.c.known)
     return chosen.select_from(ready.join(first, sa.true())).limit(sa.bindparam("most", type_=sa.Integer)).cte("due")
 
 
@@ -74,6 +74,7 @@ def _ready_receivers() -> sa.Select[*tuple[Any, ...]]:
             heads,
             under_way.c.under_way,
             probing.label("probing"),
+            receivers.c.open_until,
             receivers.c.receiver.is_not(None).label("known"),
             sa.case((probing, 1), else_=concurrency - under_way.c.under_way).label("free"),
         )
@@ -82,7 +83,10 @@ def _ready_receivers() -> sa.Select[*tuple[Any, ...]]:
         .outerjoin(webhook_endpoints, webhook_endpoints.c.endpoint_id == heads.c.endpoint_id)
         .where(
             sa.func.coalesce(webhook_endpoints.c.status, "ENABLED") == "ENABLED",
-            sa.func.coalesce(receivers.c.open_until, _now) <= _now,
+            sa.or_(
+                sa.func.coalesce(receivers.c.open_until, _now) <= _now,
+                sa.and_(heads.c.urgent, under_way.c.under_way == 0),  # somebody waits for it, and nobody probes
+            ),
             under_way.c.under_way < concurrency,
         )
     )
@@ -94,15 +98,17 @@ def _heads() -> sa.CTE:
     due = sa.union_all(sa.select(_fresh()), retries).subquery("due_heads")
     earliest = sa.func.min(due.c.next_attempt_at).label("next_attempt_at")
     whose = (due.c.account_id, due.c.receiver, due.c.endpoint_id)
-    return sa.select(*whose, earliest).group_by(*whose).cte("heads")
+    urgent = sa.func.bool_or(due.c.urgent).label("urgent")
+    return sa.select(*whose, earliest, urgent).group_by(*whose).cte("heads")
 
 
 def _fresh() -> sa.CTE:
-    """Walk from receiver to receiver, one probe of the index for each, to its earliest delivery whose round has not begun."""
-    order = (deliveries.c.account_id, deliveries.c.receiver, deliveries.c.next_attempt_at)
+    """Walk from receiver to receiver, one probe of the index for each, to its first delivery whose round has not begun."""
+    whose = (deliveries.c.account_id, deliveries.c.receiver)
+    order = (*whose, deliveries.c.urgent.desc(), deliveries.c.next_attempt_at)
     first = sa.select(*_HEAD).where(_pending, ~_begun).order_by(*order).limit(1).subquery("first_fresh")
     fresh = sa.select(first).cte("fresh", recursive=True)
-    beyond = sa.tuple_(deliveries.c.account_id, deliveries.c.receiver) > sa.tuple_(fresh.c.account_id, fresh.c.receiver)
+    beyond = sa.tuple_(*whose) > sa.tuple_(fresh.c.account_id, fresh.c.receiver)
     following = sa.select(*_HEAD).where(_pending, ~_begun, beyond).order_by(*order).limit(1).lateral("following")
     return fresh.union_all(sa.select(following).select_from(fresh.join(following, sa.true())))
 

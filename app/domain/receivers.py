@@ -73,6 +73,13 @@ def after_failure(health: Health, now: datetime, *, overloaded: bool, probe: boo
     )
 
 
+def after_nothing(health: Health, now: datetime, *, probe: bool) -> Health:
+    """Count nothing: the attempt was a test or failed by a fault of ours. After a probe the circuit is as open as before."""
+    if not probe or health.failures < FAILURES_TO_OPEN:
+        return health
+    return replace(health, open_until=now + open_for(health.failures))
+
+
 def open_for(failures: int) -> timedelta:
     """Give how long the circuit stays open after so many failures in a row."""
     doublings = min(failures - FAILURES_TO_OPEN, 16)  # far beyond the longest time already

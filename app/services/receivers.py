@@ -13,7 +13,7 @@ from app.db import deliveries, endpoints, receivers
 from app.db.session import Database, Row
 from app.domain import webhooks
 from app.domain.jobs import iso
-from app.domain.receivers import Health, after_failure, after_success, is_disabled_by, is_warned_by
+from app.domain.receivers import Health, after_failure, after_nothing, after_success, is_disabled_by, is_warned_by
 from app.domain.webhook_events import DISABLED, FAILING
 from app.services import events
 
@@ -28,6 +28,11 @@ class Attempted:
     gone: bool
     overloaded: bool
     asked_pause: timedelta | None
+
+    @property
+    def is_test(self) -> bool:
+        """Whether a caller tries the endpoint: it is attempted once, and a failure is held against nobody."""
+        return bool(self.claim.asked_by == "TEST")
 
 
 def record(database: Database, attempted: Attempted, *, chance: float) -> str:
@@ -51,7 +56,8 @@ def _standing(attempted: Attempted, chance: float) -> tuple[str, timedelta | Non
         return "SUCCEEDED", None
     made = attempted.claim.attempts - attempted.claim.round_start
     pause = webhooks.pause_after(made, chance, attempted.asked_pause)
-    return ("FAILED", None) if attempted.gone or pause is None else ("PENDING", pause)
+    ended = attempted.gone or attempted.is_test or pause is None
+    return ("FAILED", None) if ended else ("PENDING", pause)
 
 
 def _note_success(connection: Connection, claim: Row) -> None:
@@ -67,9 +73,12 @@ def _note_success(connection: Connection, claim: Row) -> None:
 def _note_failure(connection: Connection, attempted: Attempted) -> None:
     claim = attempted.claim
     before, now = receivers.lock(connection, claim.account_id, claim.receiver)
-    health = after_failure(before, now, overloaded=attempted.overloaded, probe=claim.probing)
-    if claim.endpoint_id is not None:
-        health = _judge_endpoint(connection, claim, health, now, gone=attempted.gone)
+    if attempted.is_test and not attempted.gone:
+        health = after_nothing(before, now, probe=claim.probing)
+    else:
+        health = after_failure(before, now, overloaded=attempted.overloaded, probe=claim.probing)
+        if claim.endpoint_id is not None:
+            health = _judge_endpoint(connection, claim, health, now, gone=attempted.gone)
     receivers.save(connection, claim.account_id, claim.receiver, health)
 
 

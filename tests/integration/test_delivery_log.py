@@ -138,7 +138,7 @@ def test_a_delivery_is_sent_again_with_the_whole_schedule_before_it(
     assert (shown["Status"], shown["Attempts"]) == ("PENDING", 7)
     after = row(desk, delivery_id)
     changed = {name for name in after if after[name] != before[name]}
-    assert changed == {"status", "trigger", "round_start", "next_attempt_at", "finished_at"}
+    assert changed == {"status", "trigger", "urgent", "round_start", "next_attempt_at", "finished_at"}
     assert (after["trigger"], after["round_start"], after["finished_at"]) == ("MANUAL", 7, None)
     assert after["next_attempt_at"] <= datetime.now(UTC)
     assert bells.llen("webhooks") == 1

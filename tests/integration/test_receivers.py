@@ -4,7 +4,7 @@ import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from app.db import deliveries, schema
 from app.db.due_deliveries import takeable
 from app.domain.receivers import FAILURES_TO_OPEN, FIRST_OPEN, MAX_CONCURRENCY
 from app.domain.webhooks import LEASE, origin
+from app.services import deliveries as log_of_deliveries
 from app.services import events
 from app.services.endpoints import Endpoints
 from tests.desk import Desk
@@ -340,19 +341,68 @@ def test_an_endpoint_that_is_deleted_in_the_middle_leaves_nothing(desk: Desk, ru
     assert health(desk) is None
 
 
-def test_a_test_event_is_an_attempt_of_its_own_kind(desk: Desk, runtime: Runtime) -> None:
+def test_a_test_event_is_attempted_once_and_held_against_nobody(desk: Desk, runtime: Runtime) -> None:
     with receiver(answer(500)) as server:
         endpoint_id, _ = make_endpoint(desk.database, desk.account, url=server.url)
-        with desk.database.transaction() as connection:
-            events.publish_test(connection, desk.account.account_id, endpoint_id)
+        send_test(desk, endpoint_id)
         deliver(runtime)
-        desk.elapse(6)
-        deliver(runtime)
-    rows = sorted(desk.rows(schema.delivery_attempts), key=lambda row: row["attempt"])
-    assert [(row["trigger"], row["error_kind"], row["address"]) for row in rows] == [
-        ("TEST", "status", "127.0.0.1"),
-        ("SCHEDULE", "status", "127.0.0.1"),
-    ]
+        desk.elapse(1_000_000)
+        assert not deliver(runtime)
+    ((attempt,), (delivery,)) = desk.tables(schema.delivery_attempts, schema.deliveries)
+    assert (attempt["trigger"], attempt["error_kind"], attempt["address"]) == ("TEST", "status", "127.0.0.1")
+    assert delivery["status"] == "FAILED"
+    row = health(desk)
+    assert row is not None
+    assert (row["failures"], row["failing_since"]) == (0, None)
+
+
+def send_test(desk: Desk, endpoint_id: uuid.UUID) -> None:
+    with desk.database.transaction() as connection:
+        events.publish_test(connection, desk.account.account_id, endpoint_id)
+
+
+def test_what_is_asked_for_goes_first_and_tries_an_open_circuit_at_once(desk: Desk, runtime: Runtime) -> None:
+    with receiver(*[answer(500)] * (FAILURES_TO_OPEN + 1), answer(200)) as server:
+        endpoint_id, _ = make_endpoint(desk.database, desk.account, url=server.url)
+        for _ in range(FAILURES_TO_OPEN + 1):
+            tell_endpoint(desk, endpoint_id)
+        while deliver(runtime):
+            pass
+        before = health(desk)
+        for _ in range(2):
+            send_test(desk, endpoint_id)
+        with ThreadPoolExecutor(4) as couriers:
+            claims = [claim for taken in couriers.map(lambda _: courier.take(runtime, 1), range(4)) for claim in taken]
+        assert [claim.asked_by for claim in claims] == ["TEST"], "one at a time"
+        courier.deliver(claims[0], runtime, chance=0.5)
+        after = health(desk)
+        assert before is not None
+        assert after is not None
+        assert after["failures"] == before["failures"] == FAILURES_TO_OPEN
+        assert after["open_until"] >= before["open_until"]
+        assert deliver(runtime)
+        row = health(desk)
+        assert row is not None
+        assert (row["failures"], row["open_until"]) == (0, None), "the second one got through"
+        assert deliver(runtime), "and what waited follows"
+
+
+def test_what_a_replay_brings_back_waits_for_the_circuit(desk: Desk, runtime: Runtime) -> None:
+    with receiver(answer(500)) as server:
+        endpoint_id, _ = make_endpoint(desk.database, desk.account, url=server.url)
+        for _ in range(FAILURES_TO_OPEN):
+            tell_endpoint(desk, endpoint_id)
+        while deliver(runtime):
+            pass
+        desk.change(sa.update(schema.deliveries).values(status="FAILED", finished_at=sa.func.now()))
+        log = (desk.database, desk.doorbell, desk.account.account_id)
+        since = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+        assert log_of_deliveries.replay(*log, str(endpoint_id), {"Since": since}) == FAILURES_TO_OPEN
+        assert not deliver(runtime)
+        (first, *_) = desk.rows(schema.deliveries)
+        log_of_deliveries.redeliver(*log, str(first["delivery_id"]))
+        (claim,) = courier.take(runtime, 1)
+        assert claim.delivery_id == first["delivery_id"]
 
 
 def test_a_delivery_that_is_asked_for_again_has_the_whole_schedule_before_it(desk: Desk, runtime: Runtime) -> None:

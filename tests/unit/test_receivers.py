@@ -19,6 +19,7 @@ from app.domain.receivers import (
     Circuit,
     Health,
     after_failure,
+    after_nothing,
     after_success,
     is_disabled_by,
     is_warned_by,
@@ -63,6 +64,14 @@ def test_what_was_under_way_when_the_circuit_opened_tells_nothing_new() -> None:
     opened = failed(FAILURES_TO_OPEN)
     assert fail(opened, NOW + SECOND, overloaded=True) == opened
     assert after_success(opened).circuit(NOW) is Circuit.CLOSED
+
+
+def test_what_tells_nothing_of_the_receiver_changes_nothing_but_shuts_the_circuit_behind_a_probe() -> None:
+    opened = failed(FAILURES_TO_OPEN)
+    assert after_nothing(opened, NOW, probe=False) == opened
+    assert after_nothing(NEW, NOW, probe=True) == NEW, "it did well in between"
+    later = NOW + timedelta(hours=1)
+    assert after_nothing(opened, later, probe=True) == replace(opened, open_until=later + FIRST_OPEN)
 
 
 @pytest.mark.parametrize(("before", "after"), [(4, 2), (3, 1), (2, 1), (1, 1)])

@@ -83,6 +83,7 @@ _OF_ENDPOINTS = [
         ENDPOINTS,
         "Send a test event",
         {202: Answer("The delivery, which is on its way.", _DELIVERY, ("Location",))},
+        "It goes first, even where the circuit is open, and is attempted once; a failure is held against nobody.",
         parameters=("EndpointId",),
         errors=(*_NOT_FOUND, *_NO_BODY, errors.Conflict),
     ),

@@ -68,6 +68,7 @@ deliveries = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("round_start", sa.Integer, nullable=False, server_default="0"),  # attempts before the newest redelivery
     sa.Column("trigger", sa.Text, nullable=False, server_default="SCHEDULE"),  # why the next attempt is made
+    sa.Column("urgent", sa.Boolean, nullable=False, server_default=sa.false()),  # asked for: goes before all others
     sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
     moment("leased_until", nullable=True),  # a courier is at it
     moment("created_at", now=True),
@@ -79,6 +80,7 @@ deliveries = sa.Table(
         "ix_deliveries_due",
         "account_id",
         "receiver",
+        sa.text("urgent DESC"),
         "next_attempt_at",
         postgresql_where=sa.text("status = 'PENDING'"),
     ),
@@ -86,6 +88,7 @@ deliveries = sa.Table(
         "ix_deliveries_fresh",
         "account_id",
         "receiver",
+        sa.text("urgent DESC"),
         "next_attempt_at",
         postgresql_where=sa.text("status = 'PENDING' AND attempts = round_start"),
     ),
