@@ -19,7 +19,7 @@ from app.services.receivers import Attempted
 from workers.dispatcher import Dispatcher
 from workers.insist import insist
 from workers.runtime import Runtime
-from workers.webhooks import Delivery, Outcome, attempt
+from workers.webhooks import INTERNAL, Delivery, Outcome, attempt
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def _attempt(claim: Row, runtime: Runtime) -> Outcome:
         return attempt(runtime.dialer, _delivery(claim, runtime.cipher), int(claim.timestamp))
     except Exception as error:
         log.error("delivery_crashed", exc_info=error, extra={"event_id": claim.event_id})
-        return Outcome(False, kind="internal", error="internal error")
+        return Outcome(False, kind=INTERNAL, error="internal error")
 
 
 def _delivery(claim: Row, cipher: Cipher) -> Delivery:
@@ -104,6 +104,7 @@ def _attempted(claim: Row, outcome: Outcome) -> Attempted:
         succeeded=outcome.succeeded,
         gone=outcome.gone,
         overloaded=outcome.overloaded,
+        ours=outcome.ours,
         asked_pause=None if asked is None else timedelta(seconds=asked),
     )
 

@@ -27,6 +27,7 @@ class Attempted:
     succeeded: bool
     gone: bool
     overloaded: bool
+    ours: bool  # it failed by a fault of ours
     asked_pause: timedelta | None
 
     @property
@@ -73,7 +74,7 @@ def _note_success(connection: Connection, claim: Row) -> None:
 def _note_failure(connection: Connection, attempted: Attempted) -> None:
     claim = attempted.claim
     before, now = receivers.lock(connection, claim.account_id, claim.receiver)
-    if attempted.is_test and not attempted.gone:
+    if attempted.ours or (attempted.is_test and not attempted.gone):
         health = after_nothing(before, now, probe=claim.probing)
     else:
         health = after_failure(before, now, overloaded=attempted.overloaded, probe=claim.probing)

@@ -242,6 +242,19 @@ def test_what_comes_back_late_neither_opens_for_longer_nor_probes(desk: Desk, ru
     assert (after["failures"], after["open_until"]) == (before["failures"], before["open_until"])
 
 
+def test_a_fault_of_ours_is_not_held_against_the_receiver(desk: Desk, runtime: Runtime) -> None:
+    endpoint_id, _ = make_endpoint(desk.database, desk.account)
+    desk.change(sa.update(schema.webhook_secrets).values(secret=b"nobody can read this"))
+    for _ in range(FAILURES_TO_OPEN):
+        tell_endpoint(desk, endpoint_id)
+        assert deliver(runtime)
+    row = health(desk)
+    assert row is not None
+    assert (row["failures"], row["failing_since"], row["open_until"]) == (0, None, None)
+    assert {row["error_kind"] for row in desk.rows(schema.delivery_attempts)} == {"internal"}
+    assert {row["status"] for row in desk.rows(schema.deliveries)} == {"PENDING"}
+
+
 def test_a_disabled_endpoint_is_sent_nothing_until_it_is_enabled(desk: Desk, runtime: Runtime) -> None:
     endpoints = Endpoints(desk.database, CIPHER)
     with receiver(answer(200)) as server:
