@@ -10,7 +10,7 @@ from celery import shared_task
 from app import broker, service_model
 from app.domain.jobs import LEASE, Claim, Lane
 from app.errors import ServiceError, ServiceUnavailable
-from app.services import batches, events, jobs, request_tokens
+from app.services import batches, events, jobs, receivers, request_tokens
 from app.services.outcomes import Complete
 from workers import courier
 from workers.bells import Bell
@@ -126,7 +126,7 @@ def sweep() -> None:
 
 @shared_task(name=broker.PURGE, Request=Bell)  # type: ignore[untyped-decorator]
 def purge() -> None:
-    """Delete jobs and batches past their retention, old events that belong to none, and old request tokens."""
+    """Delete jobs, batches, events and request tokens past their retention; end webhooks to endpoints that are lost."""
     with _postgres_may_be_away(broker.PURGE):
         deadline = time.monotonic() + _PURGE_SECONDS
         total = 0
@@ -135,6 +135,8 @@ def purge() -> None:
         while batches.purge(current().database) and time.monotonic() < deadline:
             pass
         while events.purge(current().database) and time.monotonic() < deadline:
+            pass
+        while receivers.bury(current().database) and time.monotonic() < deadline:
             pass
         request_tokens.purge(current().database)
         if total:

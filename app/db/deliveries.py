@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.engine import Connection
 
+from app.db.bounded import once
 from app.db.due_deliveries import next_due, same_receiver, takeable
 from app.db.schema import accounts, deliveries, delivery_attempts, events, receivers, webhook_endpoints, webhook_secrets
 from app.db.session import Row
@@ -144,6 +145,26 @@ def record(
         .add_cte(noted)
     )
     return connection.execute(statement).rowcount == 1
+
+
+def bury(connection: Connection, *, limit: int) -> int:
+    """End what waits for endpoints that were disabled because they failed or have gone; give how many."""
+    lost = webhook_endpoints.c.disabled_reason.in_(("FAILING", "GONE"))
+    waiting = (
+        sa.select(deliveries.c.delivery_id)
+        .join(
+            webhook_endpoints,
+            sa.and_(
+                deliveries.c.account_id == webhook_endpoints.c.account_id,
+                deliveries.c.receiver == sa.cast(webhook_endpoints.c.endpoint_id, sa.Text),
+            ),
+        )
+        .where(lost, deliveries.c.status == "PENDING", sa.func.coalesce(deliveries.c.leased_until <= _now, True))
+        .limit(limit)
+        .with_for_update(of=deliveries, skip_locked=True)
+    )
+    statement = sa.update(deliveries).where(deliveries.c.delivery_id.in_(once(waiting)))
+    return connection.execute(statement.values(status="FAILED", finished_at=_now, leased_until=None)).rowcount
 
 
 def count_due(connection: Connection, *, limit: int) -> int:

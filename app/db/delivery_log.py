@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from app.db.bounded import once
-from app.db.schema import deliveries, delivery_attempts, events
+from app.db.schema import deliveries, delivery_attempts, events, webhook_endpoints
 from app.domain.deliveries import MAX_SHOWN_ATTEMPTS, Attempt, Delivery, Filter, Replay
 
 _now = sa.func.now()
@@ -24,10 +24,16 @@ _SELECT = sa.select(
     deliveries.c.url,
     deliveries.c.status,
     deliveries.c.attempts,
-    deliveries.c.next_attempt_at,
+    sa.case((webhook_endpoints.c.status == "DISABLED", None), else_=deliveries.c.next_attempt_at).label(
+        "next_attempt_at"
+    ),
     deliveries.c.created_at,
     deliveries.c.finished_at,
-).join(events, events.c.event_id == deliveries.c.event_id)
+).select_from(
+    deliveries.join(events, events.c.event_id == deliveries.c.event_id).outerjoin(
+        webhook_endpoints, webhook_endpoints.c.endpoint_id == deliveries.c.endpoint_id
+    )
+)
 
 _AGAIN = {
     "status": "PENDING",

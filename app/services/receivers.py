@@ -17,6 +17,9 @@ from app.domain.receivers import Health, after_failure, after_nothing, after_suc
 from app.domain.webhook_events import DISABLED, FAILING
 from app.services import events
 
+#: Rows that one transaction of a purge changes at most.
+_PURGE_LIMIT = 2000
+
 
 @dataclass(frozen=True, slots=True)
 class Attempted:
@@ -49,6 +52,12 @@ def record(database: Database, attempted: Attempted, *, chance: float) -> str:
         elif newest:
             _note_failure(connection, attempted)
     return status
+
+
+def bury(database: Database) -> int:
+    """End what waits for endpoints that were disabled because they failed or have gone, a bounded number; give how many."""
+    with database.transaction() as connection:
+        return deliveries.bury(connection, limit=_PURGE_LIMIT)
 
 
 def _standing(attempted: Attempted, chance: float) -> tuple[str, timedelta | None]:

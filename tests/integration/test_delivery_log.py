@@ -10,9 +10,10 @@ import redis
 import sqlalchemy as sa
 
 from app.db import delivery_log, schema
+from app.db import endpoints as endpoint_rows
 from app.domain.deliveries import MAX_SHOWN_ATTEMPTS, Filter, Replay
 from app.errors import Conflict, DeliveryNotFound, EndpointNotFound, ValidationError
-from app.services import deliveries
+from app.services import deliveries, receivers
 from app.services.endpoints import Endpoints
 from tests.desk import WEBHOOK_URL, Desk
 from tests.factories import CIPHER, make_account, make_endpoint
@@ -180,6 +181,38 @@ def test_nothing_is_sent_to_a_disabled_endpoint(desk: Desk) -> None:
     with pytest.raises(Conflict, match="enable it first"):
         replay(desk, endpoint_id)
     assert row(desk, delivery_id)["status"] == "FAILED"
+
+
+def test_what_waits_for_an_endpoint_that_was_disabled_on_request_tells_no_time(desk: Desk) -> None:
+    endpoint_id, _ = make_endpoint(desk.database, desk.account)
+    (delivery_id,) = deliver(desk)
+    Endpoints(desk.database, CIPHER).disable(desk.account.account_id, str(endpoint_id))
+    assert receivers.bury(desk.database) == 0
+    shown = deliveries.get(desk.database, desk.account.account_id, delivery_id)
+    assert shown["Status"] == "PENDING"
+    assert "NextAttemptAt" not in shown
+    Endpoints(desk.database, CIPHER).enable(desk.account.account_id, str(endpoint_id))
+    assert "NextAttemptAt" in deliveries.get(desk.database, desk.account.account_id, delivery_id)
+
+
+@pytest.mark.parametrize("reason", ["GONE", "FAILING"])
+def test_what_waits_for_an_endpoint_that_is_lost_is_a_dead_letter_and_can_be_replayed(desk: Desk, reason: str) -> None:
+    endpoint_id, _ = make_endpoint(desk.database, desk.account)
+    other, _ = make_endpoint(desk.database, desk.account, event_types=["job.failed", "job.succeeded"])
+    deliver(desk, 3)
+    sending = desk.rows(schema.deliveries)[0]["delivery_id"]
+    lease = {"leased_until": sa.func.now() + timedelta(seconds=60)}
+    desk.change(sa.update(schema.deliveries).where(schema.deliveries.c.delivery_id == sending).values(**lease))
+    with desk.database.transaction() as connection:
+        endpoint_rows.disable(connection, desk.account.account_id, endpoint_id, reason)
+    buried = receivers.bury(desk.database)
+    desk.elapse(61)
+    assert buried + receivers.bury(desk.database) == 3
+    assert buried in (2, 3)
+    assert len(listed(desk, endpoint_id=endpoint_id, status="FAILED")) == 3
+    assert len(listed(desk, endpoint_id=other, status="PENDING")) == 3
+    Endpoints(desk.database, CIPHER).enable(desk.account.account_id, str(endpoint_id))
+    assert replay(desk, endpoint_id) == 3
 
 
 def test_a_test_event_goes_to_its_endpoint_whatever_that_wants(desk: Desk, bells: redis.Redis) -> None:

@@ -277,6 +277,7 @@ def test_an_endpoint_that_is_enabled_again_is_probed_first(desk: Desk, runtime: 
         deliver(runtime)
         assert not deliver(runtime)
         endpoints.enable(desk.account.account_id, str(endpoint_id))
+        assert count_due(desk) == 1
         assert len(courier.take(runtime, 5)) == 1
         assert courier.take(runtime, 5) == []
 
