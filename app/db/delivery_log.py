@@ -5,7 +5,9 @@ that a courier is at is left to it.
 """
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import fields
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -98,8 +100,16 @@ def redeliver(connection: Connection, account_id: int, delivery_id: uuid.UUID) -
     return connection.execute(statement.values(**_AGAIN, urgent=True)).rowcount == 1
 
 
-def replay(connection: Connection, account_id: int, endpoint_id: uuid.UUID, wanted: Replay, *, limit: int) -> int:
-    """Make ended deliveries of an endpoint due again, oldest first; give how many."""
+def replay(
+    connection: Connection, account_id: int, endpoint_id: uuid.UUID, wanted: Replay, *, limit: int
+) -> Sequence[datetime]:
+    """Make deliveries of an endpoint due that ended or wait for a retry, oldest first; give when each was created."""
+    retries = sa.and_(
+        deliveries.c.status == "PENDING",
+        deliveries.c.attempts != deliveries.c.round_start,
+        sa.func.coalesce(deliveries.c.leased_until <= _now, True),
+    )
+    ended = deliveries.c.status.in_(("FAILED",) if wanted.only_failed else ("FAILED", "SUCCEEDED"))
     chosen = (
         sa.select(deliveries.c.delivery_id)
         .where(
@@ -107,9 +117,9 @@ def replay(connection: Connection, account_id: int, endpoint_id: uuid.UUID, want
             deliveries.c.endpoint_id == endpoint_id,
             deliveries.c.created_at >= wanted.since,
             deliveries.c.created_at < wanted.until,
-            deliveries.c.status.in_(("FAILED",) if wanted.only_failed else ("FAILED", "SUCCEEDED")),
+            sa.or_(ended, retries),
         )
-        .order_by(deliveries.c.delivery_id)
+        .order_by(deliveries.c.created_at, deliveries.c.delivery_id)
         .limit(limit)
         .with_for_update(of=deliveries, skip_locked=True)
     )
@@ -117,4 +127,4 @@ def replay(connection: Connection, account_id: int, endpoint_id: uuid.UUID, want
         chosen = chosen.join(events, events.c.event_id == deliveries.c.event_id)
         chosen = chosen.where(events.c.type.in_(wanted.event_types))
     statement = sa.update(deliveries).where(deliveries.c.delivery_id.in_(once(chosen)))
-    return connection.execute(statement.values(_AGAIN)).rowcount
+    return connection.execute(statement.values(_AGAIN).returning(deliveries.c.created_at)).scalars().all()

@@ -12,7 +12,7 @@ from app.db import endpoints
 from app.db.session import Database, now
 from app.domain.deliveries import MAX_REPLAYED, Delivery, Filter, document, read_replay
 from app.domain.endpoints import Endpoint
-from app.domain.jobs import Lane
+from app.domain.jobs import Lane, iso
 from app.errors import Conflict, DeliveryNotFound, EndpointNotFound
 from app.services import events
 from app.services.endpoints import read_id
@@ -56,14 +56,15 @@ def redeliver(database: Database, doorbell: Doorbell, account_id: int, delivery_
 
 def replay(
     database: Database, doorbell: Doorbell, account_id: int, endpoint_id: str, members: Mapping[str, Any]
-) -> int:
-    """Send deliveries of an endpoint again, a bounded number of them, oldest first; give how many."""
+) -> Document:
+    """Send deliveries of an endpoint again, a bounded number of them, oldest first; tell how many, and where it stopped."""
     with database.transaction() as connection:
         number = uuid.UUID(_enabled(connection, account_id, endpoint_id).endpoint_id)
         wanted = read_replay(members, now(connection))
         replayed = rows.replay(connection, account_id, number, wanted, limit=MAX_REPLAYED)
-    doorbell.ring(Lane.WEBHOOKS, min(replayed, _BELLS))
-    return replayed
+    doorbell.ring(Lane.WEBHOOKS, min(len(replayed), _BELLS))
+    told = {"Deliveries": len(replayed)}
+    return {**told, "ReplayedUntil": iso(max(replayed))} if len(replayed) == MAX_REPLAYED else told
 
 
 def send_test(database: Database, doorbell: Doorbell, account_id: int, endpoint_id: str) -> Document:

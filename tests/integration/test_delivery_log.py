@@ -47,7 +47,9 @@ def listed(desk: Desk, **wanted: Any) -> list[str]:
 
 def replay(desk: Desk, endpoint_id: uuid.UUID, **members: Any) -> int:
     members = {"Since": (datetime.now(UTC) - timedelta(days=1)).isoformat(), **members}
-    return deliveries.replay(desk.database, desk.doorbell, desk.account.account_id, str(endpoint_id), members)
+    told = deliveries.replay(desk.database, desk.doorbell, desk.account.account_id, str(endpoint_id), members)
+    count: int = told["Deliveries"]
+    return count
 
 
 def test_deliveries_are_listed_newest_first_a_page_at_a_time(desk: Desk) -> None:
@@ -115,7 +117,7 @@ def test_another_account_sees_no_delivery_and_sends_none(desk: Desk) -> None:
     everything = Replay(datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), None, False)
     with database.transaction() as connection:
         delivery_log.redeliver(connection, number, uuid.UUID(delivery_id))
-        assert delivery_log.replay(connection, number, endpoint_id, everything, limit=9) == 0
+        assert delivery_log.replay(connection, number, endpoint_id, everything, limit=9) == []
     assert row(desk, delivery_id) == before
 
 
@@ -279,3 +281,34 @@ def test_a_replay_is_bounded_and_takes_the_oldest_first(desk: Desk) -> None:
         with desk.database.transaction() as connection:
             delivery_log.replay(connection, desk.account.account_id, endpoint_id, everything, limit=2)
         assert listed(desk, status="FAILED") == ids[5 - left :][::-1]
+
+
+def test_a_replay_brings_forward_what_waits_for_a_retry_and_leaves_what_is_new_or_being_sent(desk: Desk) -> None:
+    endpoint_id, _ = make_endpoint(desk.database, desk.account)
+    waiting, sending, new = deliver(desk, 3)
+    which = schema.deliveries.c.delivery_id
+    tried = {"attempts": 4, "next_attempt_at": sa.func.now() + timedelta(hours=10)}
+    desk.change(sa.update(schema.deliveries).where(which != uuid.UUID(new)).values(**tried))
+    lease = {"leased_until": sa.func.now() + timedelta(seconds=60)}
+    desk.change(sa.update(schema.deliveries).where(which == uuid.UUID(sending)).values(**lease))
+    assert replay(desk, endpoint_id) == 1
+    assert (row(desk, waiting)["round_start"], row(desk, sending)["round_start"]) == (4, 0)
+    assert row(desk, waiting)["next_attempt_at"] <= datetime.now(UTC)
+
+
+def test_a_replay_that_stopped_tells_where_to_go_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.services.deliveries.MAX_REPLAYED", 2)
+    endpoint_id, _ = make_endpoint(desk.database, desk.account)
+    ids = []
+    for _ in range(3):
+        ids += deliver(desk)
+        desk.elapse(1)
+    end(desk, "SUCCEEDED", *ids)
+    asked = (desk.database, desk.doorbell, desk.account.account_id, str(endpoint_id))
+    members = {"Since": (datetime.now(UTC) - timedelta(days=1)).isoformat(), "OnlyFailed": False}
+    told = deliveries.replay(*asked, members)
+    assert told["Deliveries"] == 2
+    end(desk, "SUCCEEDED", *ids)
+    assert deliveries.replay(*asked, {**members, "Since": told["ReplayedUntil"]})["Deliveries"] == 2
+    assert [row(desk, one)["status"] for one in ids] == ["SUCCEEDED", "PENDING", "PENDING"]
+    assert deliveries.replay(*asked, members) == {"Deliveries": 1}

@@ -411,7 +411,7 @@ def test_what_a_replay_brings_back_waits_for_the_circuit(desk: Desk, runtime: Ru
         desk.change(sa.update(schema.deliveries).values(status="FAILED", finished_at=sa.func.now()))
         log = (desk.database, desk.doorbell, desk.account.account_id)
         since = (datetime.now(UTC) - timedelta(days=1)).isoformat()
-        assert log_of_deliveries.replay(*log, str(endpoint_id), {"Since": since}) == FAILURES_TO_OPEN
+        assert log_of_deliveries.replay(*log, str(endpoint_id), {"Since": since})["Deliveries"] == FAILURES_TO_OPEN
         assert not deliver(runtime)
         (first, *_) = desk.rows(schema.deliveries)
         log_of_deliveries.redeliver(*log, str(first["delivery_id"]))
