@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.engine import Connection
 
 from app.db.bounded import once
-from app.db.due_deliveries import next_due, same_receiver, takeable
+from app.db.due_deliveries import next_due, same_receiver, waiting
 from app.db.schema import accounts, deliveries, delivery_attempts, events, receivers, webhook_endpoints, webhook_secrets
 from app.db.session import Row
 from app.domain.receivers import FAILURES_TO_OPEN
@@ -150,7 +150,7 @@ def record(
 def bury(connection: Connection, *, limit: int) -> int:
     """End what waits for endpoints that were disabled because they failed or have gone; give how many."""
     lost = webhook_endpoints.c.disabled_reason.in_(("FAILING", "GONE"))
-    waiting = (
+    doomed = (
         sa.select(deliveries.c.delivery_id)
         .join(
             webhook_endpoints,
@@ -163,10 +163,10 @@ def bury(connection: Connection, *, limit: int) -> int:
         .limit(limit)
         .with_for_update(of=deliveries, skip_locked=True)
     )
-    statement = sa.update(deliveries).where(deliveries.c.delivery_id.in_(once(waiting)))
+    statement = sa.update(deliveries).where(deliveries.c.delivery_id.in_(once(doomed)))
     return connection.execute(statement.values(status="FAILED", finished_at=_now, leased_until=None)).rowcount
 
 
 def count_due(connection: Connection, *, limit: int) -> int:
-    """Count the deliveries that couriers could take now, up to a limit."""
-    return connection.execute(sa.select(sa.func.count()).select_from(takeable(limit).subquery())).scalar_one()
+    """Count the receivers to whom couriers could send something now, up to a limit."""
+    return connection.execute(sa.select(sa.func.count()).select_from(waiting(limit).subquery())).scalar_one()

@@ -64,7 +64,7 @@ def _in_turns(sendable: sa.CTE) -> sa.CTE:
 
 
 def _ready_receivers() -> sa.Select[*tuple[Any, ...]]:
-    """Select the receivers to whom something may be sent now, and how much more than is under way."""
+    """Select the receivers to whom something may be sent now, and how much is under way."""
     heads = _heads()
     under_way = _count_leased(heads, same_receiver(_leased, heads), limit=MAX_CONCURRENCY).lateral("under_way")
     concurrency = sa.func.coalesce(receivers.c.concurrency, FIRST_CONCURRENCY)
@@ -76,7 +76,6 @@ def _ready_receivers() -> sa.Select[*tuple[Any, ...]]:
             probing.label("probing"),
             receivers.c.open_until,
             receivers.c.receiver.is_not(None).label("known"),
-            sa.case((probing, 1), else_=concurrency - under_way.c.under_way).label("free"),
         )
         .select_from(heads.join(under_way, sa.true()))
         .outerjoin(receivers, same_receiver(receivers, heads))
@@ -123,16 +122,9 @@ def _count_leased(whose: sa.FromClause, condition: sa.ColumnElement[bool], *, li
     return sa.select(sa.func.count().label("under_way")).select_from(bounded)
 
 
-def takeable(limit: int) -> sa.Select[*tuple[Any, ...]]:
-    """Select the deliveries that couriers could take now, up to a limit: none of an open circuit or a busy receiver."""
-    ready = _ready_receivers().subquery("ready")
-    due = (
-        sa.select(deliveries.c.delivery_id)
-        .where(same_receiver(deliveries, ready), *_DUE)
-        .limit(ready.c.free)
-        .lateral("due")
-    )
-    return sa.select(due.c.delivery_id).select_from(ready.join(due, sa.true())).limit(limit)
+def waiting(limit: int) -> sa.Select[*tuple[Any, ...]]:
+    """Select receivers to whom something may be sent now, up to a limit: none of an open circuit, none that is busy."""
+    return _ready_receivers().limit(limit)
 
 
 def same_receiver(one: sa.FromClause, other: sa.FromClause) -> sa.ColumnElement[bool]:
