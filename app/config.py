@@ -177,7 +177,9 @@ class Settings:
     api_threads: int = _setting(_positive, "threads of each web server process", 64)
     worker_threads: int = _setting(_positive, "jobs that one worker process runs at once", 2)
     courier_threads: int = _setting(
-        _positive, "webhooks that one courier process sends at once; half of them may be one account's", 64
+        _positive,
+        "webhooks that one courier process sends at once; a quarter is kept for accounts that have none under way",
+        64,
     )
     run_timeout_seconds: int = _setting(_positive, "longest run of one job; after that it is taken from its worker", 60)
     job_retention_days: int = _setting(_positive, "days that a finished job and its result are kept", 30)

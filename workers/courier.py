@@ -19,12 +19,15 @@ from app.services.receivers import Attempted
 from workers.dispatcher import Dispatcher
 from workers.insist import insist
 from workers.runtime import Runtime
-from workers.webhooks import Delivery, Outcome, attempt
+from workers.webhooks import INTERNAL, Delivery, Outcome, attempt
 
 log = logging.getLogger(__name__)
 
 #: How long the outcome of an attempt is kept while Postgres is away: what its lease leaves after a slow attempt.
 _KEEP_SECONDS = 40.0
+
+#: One thread of so many is kept for accounts that have nothing under way, whatever the others do with theirs.
+_RESERVED = 4
 
 _current: list[Dispatcher[Row]] = []
 
@@ -54,10 +57,11 @@ def close_courier() -> None:
 
 
 def take(runtime: Runtime, count: int) -> list[Row]:
-    """Take up to so many due deliveries, one for each receiver; an account gets no more than half of the threads."""
-    share = max(1, runtime.settings.courier_threads // 2)
+    """Take up to so many due deliveries, one for each receiver; the last threads are for accounts that have none under way."""
+    spare = count - runtime.settings.courier_threads // _RESERVED
     with runtime.database.statement() as connection:
-        return deliveries.claim(connection, lease=webhooks.LEASE, limit=count, share=share)
+        limit = spare if spare > 0 else count
+        return deliveries.claim(connection, lease=webhooks.LEASE, limit=limit, idle_only=spare <= 0)
 
 
 def deliver(claim: Row, runtime: Runtime, *, chance: float) -> None:
@@ -74,7 +78,7 @@ def _attempt(claim: Row, runtime: Runtime) -> Outcome:
         return attempt(runtime.dialer, _delivery(claim, runtime.cipher), int(claim.timestamp))
     except Exception as error:
         log.error("delivery_crashed", exc_info=error, extra={"event_id": claim.event_id})
-        return Outcome(False, kind="internal", error="internal error")
+        return Outcome(False, kind=INTERNAL, error="internal error")
 
 
 def _delivery(claim: Row, cipher: Cipher) -> Delivery:
@@ -100,6 +104,7 @@ def _attempted(claim: Row, outcome: Outcome) -> Attempted:
         succeeded=outcome.succeeded,
         gone=outcome.gone,
         overloaded=outcome.overloaded,
+        ours=outcome.ours,
         asked_pause=None if asked is None else timedelta(seconds=asked),
     )
 

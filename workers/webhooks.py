@@ -19,6 +19,7 @@ from app.domain.webhooks import KEPT_ANSWER_BYTES
 from workers.outbound import USER_AGENT, Dialer, Response, Unreachable
 
 GONE = 410
+INTERNAL = "internal"
 
 #: No sane receiver asks for a longer pause.
 MAX_RETRY_AFTER_SECONDS = 86_400.0
@@ -52,6 +53,11 @@ class Outcome:
     def gone(self) -> bool:
         """Whether the receiver wants no message any more."""
         return self.status == GONE
+
+    @property
+    def ours(self) -> bool:
+        """Whether it failed by a fault of ours, which tells nothing of the receiver."""
+        return self.kind == INTERNAL
 
     @property
     def overloaded(self) -> bool:

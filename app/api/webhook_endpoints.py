@@ -103,7 +103,7 @@ def replay(endpoint_id: str) -> Response:
     shared, account_id = _admit()
     members = read_members(REPLAY_MEMBERS)
     replayed = deliveries.replay(shared.database, shared.doorbell, account_id, endpoint_id, members)
-    return answer({"Deliveries": replayed}, 202)
+    return answer(replayed, 202)
 
 
 def _admit() -> tuple[Context, int]:

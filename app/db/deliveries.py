@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.engine import Connection
 
-from app.db.due_deliveries import next_due, same_receiver, takeable
+from app.db.bounded import once
+from app.db.due_deliveries import next_due, same_receiver, waiting
 from app.db.schema import accounts, deliveries, delivery_attempts, events, receivers, webhook_endpoints, webhook_secrets
 from app.db.session import Row
 from app.domain.receivers import FAILURES_TO_OPEN
@@ -20,13 +21,13 @@ _now = sa.func.now()
 _lease = sa.bindparam("lease", type_=sa.Interval)
 
 
-def claim(connection: Connection, *, lease: timedelta, limit: int, share: int) -> list[Row]:
+def claim(connection: Connection, *, lease: timedelta, limit: int, idle_only: bool = False) -> list[Row]:
     """Take due deliveries of different receivers, with all that an attempt needs: body, secrets, time in epoch seconds.
 
-    There may be more of the same receivers. No account has more than `share` under way. Endpoints have `secrets` of their own,
-    the newest first.
+    There may be more of the same receivers. With `idle_only` nothing is taken of accounts that have anything under way.
+    Endpoints have `secrets` of their own, the newest first.
     """
-    return list(connection.execute(_CLAIM, {"lease": lease, "most": limit, "share": share}))
+    return list(connection.execute(_CLAIM, {"lease": lease, "most": limit, "idle_only": idle_only}))
 
 
 def _claim_and_open_attempt() -> sa.Select[*tuple[Any, ...]]:
@@ -40,11 +41,13 @@ def _claim_and_open_attempt() -> sa.Select[*tuple[Any, ...]]:
         )
         .values(
             attempts=deliveries.c.attempts + 1,
-            trigger="SCHEDULE",  # whatever asked for this attempt, the next one is the schedule's
+            # Whatever asked for this attempt, the next one is the schedule's; a test has no other.
+            trigger=sa.case((deliveries.c.trigger == "TEST", "TEST"), else_="SCHEDULE"),
+            urgent=False,
             next_attempt_at=_now + _lease,
             leased_until=_now + _lease,
         )
-        .returning(deliveries, due.c.trigger.label("asked_by"), due.c.probing)
+        .returning(deliveries, due.c.trigger.label("asked_by"), due.c.probing, due.c.known)
         .cte("taken")
     )
     opened = sa.insert(delivery_attempts).from_select(
@@ -54,14 +57,14 @@ def _claim_and_open_attempt() -> sa.Select[*tuple[Any, ...]]:
 
 
 def _probe(due: sa.CTE) -> sa.CTE:
-    """Shut a half open circuit behind its probe for as long as the lease: of two couriers only one changes the row."""
+    """Shut a circuit behind its probe for as long as the lease: of two couriers only one finds the row as it was."""
     return (
         sa.update(receivers)
         .where(
             due.c.probing,
             same_receiver(receivers, due),
             receivers.c.failures >= FAILURES_TO_OPEN,
-            sa.func.coalesce(receivers.c.open_until, _now) <= _now,
+            receivers.c.open_until.is_not_distinct_from(due.c.open_until),
         )
         .values(open_until=_now + _lease)
         .returning(receivers.c.account_id, receivers.c.receiver)
@@ -88,7 +91,9 @@ def _with_message(taken: sa.CTE) -> sa.Select[*tuple[Any, ...]]:
             taken.c.receiver,
             taken.c.attempts,
             taken.c.round_start,
+            taken.c.asked_by,
             taken.c.probing,
+            taken.c.known,
             sa.func.coalesce(webhook_endpoints.c.url, taken.c.url).label("url"),
             webhook_endpoints.c.headers,
             webhook_endpoints.c.payload,
@@ -142,6 +147,26 @@ def record(
     return connection.execute(statement).rowcount == 1
 
 
+def bury(connection: Connection, *, limit: int) -> int:
+    """End what waits for endpoints that were disabled because they failed or have gone; give how many."""
+    lost = webhook_endpoints.c.disabled_reason.in_(("FAILING", "GONE"))
+    doomed = (
+        sa.select(deliveries.c.delivery_id)
+        .join(
+            webhook_endpoints,
+            sa.and_(
+                deliveries.c.account_id == webhook_endpoints.c.account_id,
+                deliveries.c.receiver == sa.cast(webhook_endpoints.c.endpoint_id, sa.Text),
+            ),
+        )
+        .where(lost, deliveries.c.status == "PENDING", sa.func.coalesce(deliveries.c.leased_until <= _now, True))
+        .limit(limit)
+        .with_for_update(of=deliveries, skip_locked=True)
+    )
+    statement = sa.update(deliveries).where(deliveries.c.delivery_id.in_(once(doomed)))
+    return connection.execute(statement.values(status="FAILED", finished_at=_now, leased_until=None)).rowcount
+
+
 def count_due(connection: Connection, *, limit: int) -> int:
-    """Count the deliveries that couriers could take now, up to a limit."""
-    return connection.execute(sa.select(sa.func.count()).select_from(takeable(limit).subquery())).scalar_one()
+    """Count the receivers to whom couriers could send something now, up to a limit."""
+    return connection.execute(sa.select(sa.func.count()).select_from(waiting(limit).subquery())).scalar_one()

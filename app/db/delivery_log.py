@@ -5,13 +5,15 @@ that a courier is at is left to it.
 """
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import fields
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from app.db.bounded import once
-from app.db.schema import deliveries, delivery_attempts, events
+from app.db.schema import deliveries, delivery_attempts, events, webhook_endpoints
 from app.domain.deliveries import MAX_SHOWN_ATTEMPTS, Attempt, Delivery, Filter, Replay
 
 _now = sa.func.now()
@@ -24,10 +26,16 @@ _SELECT = sa.select(
     deliveries.c.url,
     deliveries.c.status,
     deliveries.c.attempts,
-    deliveries.c.next_attempt_at,
+    sa.case((webhook_endpoints.c.status == "DISABLED", None), else_=deliveries.c.next_attempt_at).label(
+        "next_attempt_at"
+    ),
     deliveries.c.created_at,
     deliveries.c.finished_at,
-).join(events, events.c.event_id == deliveries.c.event_id)
+).select_from(
+    deliveries.join(events, events.c.event_id == deliveries.c.event_id).outerjoin(
+        webhook_endpoints, webhook_endpoints.c.endpoint_id == deliveries.c.endpoint_id
+    )
+)
 
 _AGAIN = {
     "status": "PENDING",
@@ -81,19 +89,27 @@ def newest_attempts(connection: Connection, delivery_id: uuid.UUID) -> list[Atte
     return [Attempt(**row) for row in connection.execute(statement).mappings()][::-1]
 
 
-def redeliver(connection: Connection, account_id: int, delivery_id: uuid.UUID) -> None:
-    """Make a delivery due at once, with the whole schedule before it; one that is being sent stays as it is."""
+def redeliver(connection: Connection, account_id: int, delivery_id: uuid.UUID) -> bool:
+    """Make a delivery due at once, with the whole schedule before it; False where it is being sent, and stays as it is."""
     under_way = sa.and_(deliveries.c.status == "PENDING", deliveries.c.leased_until > _now)
     statement = sa.update(deliveries).where(
         deliveries.c.account_id == account_id,
         deliveries.c.delivery_id == delivery_id,
         sa.func.coalesce(under_way, sa.false()).is_(sa.false()),
     )
-    connection.execute(statement.values(_AGAIN))
+    return connection.execute(statement.values(**_AGAIN, urgent=True)).rowcount == 1
 
 
-def replay(connection: Connection, account_id: int, endpoint_id: uuid.UUID, wanted: Replay, *, limit: int) -> int:
-    """Make ended deliveries of an endpoint due again, oldest first; give how many."""
+def replay(
+    connection: Connection, account_id: int, endpoint_id: uuid.UUID, wanted: Replay, *, limit: int
+) -> Sequence[datetime]:
+    """Make deliveries of an endpoint due that ended or wait for a retry, oldest first; give when each was created."""
+    retries = sa.and_(
+        deliveries.c.status == "PENDING",
+        deliveries.c.attempts != deliveries.c.round_start,
+        sa.func.coalesce(deliveries.c.leased_until <= _now, True),
+    )
+    ended = deliveries.c.status.in_(("FAILED",) if wanted.only_failed else ("FAILED", "SUCCEEDED"))
     chosen = (
         sa.select(deliveries.c.delivery_id)
         .where(
@@ -101,9 +117,9 @@ def replay(connection: Connection, account_id: int, endpoint_id: uuid.UUID, want
             deliveries.c.endpoint_id == endpoint_id,
             deliveries.c.created_at >= wanted.since,
             deliveries.c.created_at < wanted.until,
-            deliveries.c.status.in_(("FAILED",) if wanted.only_failed else ("FAILED", "SUCCEEDED")),
+            sa.or_(ended, retries),
         )
-        .order_by(deliveries.c.delivery_id)
+        .order_by(deliveries.c.created_at, deliveries.c.delivery_id)
         .limit(limit)
         .with_for_update(of=deliveries, skip_locked=True)
     )
@@ -111,4 +127,4 @@ def replay(connection: Connection, account_id: int, endpoint_id: uuid.UUID, want
         chosen = chosen.join(events, events.c.event_id == deliveries.c.event_id)
         chosen = chosen.where(events.c.type.in_(wanted.event_types))
     statement = sa.update(deliveries).where(deliveries.c.delivery_id.in_(once(chosen)))
-    return connection.execute(statement.values(_AGAIN)).rowcount
+    return connection.execute(statement.values(_AGAIN).returning(deliveries.c.created_at)).scalars().all()

@@ -1,6 +1,6 @@
 """Queries on receivers: how each has been doing.
 
-A receiver in full health has no row, so the table stays as small as the trouble is. Whoever changes a row locks the delivery
+One that was never heard of has no row, and begins with little at once. Whoever changes a row locks the delivery
 first and the receiver second, as a claim does.
 """
 
@@ -12,14 +12,14 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
 from app.db.schema import receivers
-from app.domain.receivers import HEALTHY, MAX_CONCURRENCY, Health
+from app.domain.receivers import MAX_CONCURRENCY, Health
 
 _now = sa.func.now()
 _HEALTH = tuple(receivers.c[field.name] for field in fields(Health))
 
 
 def lock(connection: Connection, account_id: int, receiver: str) -> tuple[Health, datetime]:
-    """Lock the row of a receiver that failed, making it where there is none; give its health and the time."""
+    """Lock the row of a receiver, making it where there is none; give its health and the time."""
     statement = (
         postgresql.insert(receivers)
         .values(account_id=account_id, receiver=receiver)
@@ -31,7 +31,7 @@ def lock(connection: Connection, account_id: int, receiver: str) -> tuple[Health
 
 
 def lock_unwell(connection: Connection, account_id: int, receiver: str) -> Health | None:
-    """Lock the row of a receiver that did not always do well of late; None, and no lock, for all others."""
+    """Lock the row of a receiver that did not always do well of late; None, and no lock, where it did."""
     unwell = sa.or_(receivers.c.failures > 0, receivers.c.concurrency < MAX_CONCURRENCY)
     row = connection.execute(
         sa.select(*_HEALTH).where(_is(account_id, receiver), unwell).with_for_update()
@@ -41,12 +41,8 @@ def lock_unwell(connection: Connection, account_id: int, receiver: str) -> Healt
 
 def save(connection: Connection, account_id: int, receiver: str, health: Health) -> None:
     """Write down the health of a receiver whose row is locked."""
-    if health == HEALTHY:
-        connection.execute(sa.delete(receivers).where(_is(account_id, receiver)))
-    else:
-        connection.execute(
-            sa.update(receivers).where(_is(account_id, receiver)).values(**asdict(health), updated_at=_now)
-        )
+    statement = sa.update(receivers).where(_is(account_id, receiver))
+    connection.execute(statement.values(**asdict(health), updated_at=_now))
 
 
 def _is(account_id: int, receiver: str) -> sa.ColumnElement[bool]:

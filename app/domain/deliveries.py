@@ -38,7 +38,7 @@ class Delivery:
     url: str
     status: str
     attempts: int
-    next_attempt_at: datetime
+    next_attempt_at: datetime | None  # none: its endpoint is disabled
     created_at: datetime
     finished_at: datetime | None
 

@@ -1,6 +1,6 @@
 """How a receiver of webhooks has been doing: its circuit, how much it is sent at once, when its endpoint is disabled.
 
-Pure rules; whoever holds the row asks them and writes down the answer. A receiver without a row is in full health. An open
+Pure rules; whoever holds the row asks them and writes down the answer. A receiver without a row is new. An open
 circuit postpones deliveries and never uses up their schedule.
 """
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-#: Deliveries that are under way to one receiver at once; each sign of overload halves it, each success adds one.
+#: Deliveries that are under way to one receiver at once: each success adds one, each sign of overload halves it. One that hangs
+#: from the first holds up one thread.
+FIRST_CONCURRENCY = 1
 MAX_CONCURRENCY = 4
 
 #: So many failures in a row open the circuit; then one delivery at a time probes it.
@@ -36,7 +38,7 @@ class Circuit(StrEnum):
 class Health:
     """How a receiver has been doing since its last success; `failures` counts attempts in a row."""
 
-    concurrency: int = MAX_CONCURRENCY
+    concurrency: int = FIRST_CONCURRENCY
     failures: int = 0
     failing_since: datetime | None = None
     warned_at: datetime | None = None
@@ -49,7 +51,7 @@ class Health:
         return Circuit.OPEN if self.open_until is not None and self.open_until > now else Circuit.HALF_OPEN
 
 
-HEALTHY = Health()
+NEW = Health()
 
 
 def after_success(health: Health) -> Health:
@@ -69,6 +71,13 @@ def after_failure(health: Health, now: datetime, *, overloaded: bool, probe: boo
         failing_since=health.failing_since or now,
         open_until=None if failures < FAILURES_TO_OPEN else now + open_for(failures),
     )
+
+
+def after_nothing(health: Health, now: datetime, *, probe: bool) -> Health:
+    """Count nothing: the attempt was a test or failed by a fault of ours. After a probe the circuit is as open as before."""
+    if not probe or health.failures < FAILURES_TO_OPEN:
+        return health
+    return replace(health, open_until=now + open_for(health.failures))
 
 
 def open_for(failures: int) -> timedelta:

@@ -12,7 +12,7 @@ from app.db import endpoints
 from app.db.session import Database, now
 from app.domain.deliveries import MAX_REPLAYED, Delivery, Filter, document, read_replay
 from app.domain.endpoints import Endpoint
-from app.domain.jobs import Lane
+from app.domain.jobs import Lane, iso
 from app.errors import Conflict, DeliveryNotFound, EndpointNotFound
 from app.services import events
 from app.services.endpoints import read_id
@@ -42,12 +42,13 @@ def get(database: Database, account_id: int, delivery_id: str) -> Document:
 
 
 def redeliver(database: Database, doorbell: Doorbell, account_id: int, delivery_id: str) -> Document:
-    """Send a delivery again, whatever became of it, and show it."""
+    """Send a delivery again, whatever became of it, and show it; raises Conflict while it is being sent."""
     with database.transaction() as connection:
         delivery = _found(connection, account_id, delivery_id)
         if delivery.endpoint_id is not None:
             _enabled(connection, account_id, delivery.endpoint_id)
-        rows.redeliver(connection, account_id, uuid.UUID(delivery_id))
+        if not rows.redeliver(connection, account_id, uuid.UUID(delivery_id)):
+            raise Conflict(f"The delivery id: {delivery_id} is being sent; ask again once this attempt has ended.")
         shown = document(_found(connection, account_id, delivery_id))
     doorbell.ring(Lane.WEBHOOKS)
     return shown
@@ -55,14 +56,15 @@ def redeliver(database: Database, doorbell: Doorbell, account_id: int, delivery_
 
 def replay(
     database: Database, doorbell: Doorbell, account_id: int, endpoint_id: str, members: Mapping[str, Any]
-) -> int:
-    """Send deliveries of an endpoint again, a bounded number of them, oldest first; give how many."""
+) -> Document:
+    """Send deliveries of an endpoint again, a bounded number of them, oldest first; tell how many, and where it stopped."""
     with database.transaction() as connection:
         number = uuid.UUID(_enabled(connection, account_id, endpoint_id).endpoint_id)
         wanted = read_replay(members, now(connection))
         replayed = rows.replay(connection, account_id, number, wanted, limit=MAX_REPLAYED)
-    doorbell.ring(Lane.WEBHOOKS, min(replayed, _BELLS))
-    return replayed
+    doorbell.ring(Lane.WEBHOOKS, min(len(replayed), _BELLS))
+    told = {"Deliveries": len(replayed)}
+    return {**told, "ReplayedUntil": iso(max(replayed))} if len(replayed) == MAX_REPLAYED else told
 
 
 def send_test(database: Database, doorbell: Doorbell, account_id: int, endpoint_id: str) -> Document:

@@ -93,7 +93,9 @@ def publish_test(connection: Connection, account_id: int, endpoint_id: uuid.UUID
     if not receivers:
         raise EndpointNotFound(str(endpoint_id))
     event = _event(account_id, TEST, iso(now(connection)), {"EndpointId": str(endpoint_id)})
-    (delivery_id,) = rows.insert(connection, event, [{**receiver, "trigger": "TEST"} for receiver in receivers])
+    (delivery_id,) = rows.insert(
+        connection, event, [{**receiver, "trigger": "TEST", "urgent": True} for receiver in receivers]
+    )
     return str(delivery_id)
 
 

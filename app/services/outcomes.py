@@ -21,6 +21,9 @@ from app.services import events
 #: Rows that one sweep handles at most; the next sweep is a second away.
 _SWEEP_LIMIT = 500
 
+#: Writes the end of a job in the transaction that is open; gives how many are told of it.
+End = Callable[[Connection], int]
+
 #: Runs inside the finishing transaction: writes what the operation stores, gives its output.
 Complete = Callable[[Connection], dict[str, Any]]
 
@@ -36,7 +39,7 @@ class Outcomes:
     def succeed(self, claim: Claim, complete: Complete) -> bool:
         """Run the completing writes and end the job in one transaction; False where the lease was lost."""
 
-        def end(connection: Connection) -> Job | None:
+        def end(connection: Connection) -> int:
             result = complete(connection)
             claims.close_attempt(connection, claim.job_id, claim.lease, "succeeded")
             return self._close(connection, claim.job_id, Status.IN_PROGRESS, Status.SUCCEEDED, result=result)
@@ -51,12 +54,12 @@ class Outcomes:
         """Queue the job again after a pause, or end it where the pauses are used up; False where the lease was lost."""
         tries = claim.attempt - claim.crashes  # a crash has its own limit, and is no reason to give up sooner here
 
-        def end(connection: Connection) -> Job | None:
+        def end(connection: Connection) -> int:
             if tries > len(RETRY_PAUSES):
                 return self._fail(connection, claim.job_id, claim.lease, InternalServerError(), "failed")
             claims.requeue(connection, claim.job_id, pause=RETRY_PAUSES[tries - 1], crashed=False)
             claims.close_attempt(connection, claim.job_id, claim.lease, "retried")
-            return None
+            return 0
 
         return self._end(claim, end)
 
@@ -64,14 +67,14 @@ class Outcomes:
         """End a job that its caller wants canceled; False where the lease was lost."""
         return self._end(claim, lambda connection: self._cancel_claimed(connection, claim.job_id, claim.lease))
 
-    def _end(self, claim: Claim, end: Callable[[Connection], Job | None]) -> bool:
+    def _end(self, claim: Claim, end: End) -> bool:
         """Run an ending under the claim's lease; where the caller canceled meanwhile, nothing else is written."""
         with self._database.transaction() as connection:
             canceled = claims.lock(connection, claim)
             if canceled is None:
                 return False
-            job = self._cancel_claimed(connection, claim.job_id, claim.lease) if canceled else end(connection)
-        self._announce(job)
+            told = self._cancel_claimed(connection, claim.job_id, claim.lease) if canceled else end(connection)
+        self._announce(told)
         return True
 
     def cancel(self, account_id: int, job_id: str) -> Job | None:
@@ -82,26 +85,26 @@ class Outcomes:
                 return job
             if job.status is Status.IN_PROGRESS:
                 return rows.request_cancel(connection, job_id)
-            job = self._close(connection, job_id, Status.QUEUED, Status.CANCELED)
-        self._announce(job)
+            told = self._close(connection, job_id, Status.QUEUED, Status.CANCELED)
+            job = rows.lock(connection, account_id, job_id)
+        self._announce(told)
         return job
 
     def rescue(self) -> int:
         """Take jobs from workers that died or hang; a job that killed too many workers fails. Gives how many."""
-        ended: list[Job | None] = []
+        told = 0
         with self._database.transaction() as connection:
             stale = sweeps.lock_stale(connection, lease=LEASE, limit=_SWEEP_LIMIT)
             for row in stale:
                 job_id, outcome = str(row.job_id), "crashed" if row.silent else "timed-out"
                 if row.canceled:
-                    ended.append(self._cancel_claimed(connection, job_id, row.lease))
+                    told += self._cancel_claimed(connection, job_id, row.lease)
                 elif row.crashes + 1 >= MAX_CRASHES:
-                    ended.append(self._fail(connection, job_id, row.lease, InternalServerError(), outcome))
+                    told += self._fail(connection, job_id, row.lease, InternalServerError(), outcome)
                 else:
                     claims.requeue(connection, job_id, pause=timedelta(), crashed=True)
                     claims.close_attempt(connection, job_id, row.lease, outcome)
-        for job in ended:
-            self._announce(job)
+        self._announce(told)
         return len(stale)
 
     def expire(self) -> int:
@@ -109,17 +112,18 @@ class Outcomes:
         error = ServiceUnavailable("No worker started the job before its deadline.")
         with self._database.transaction() as connection:
             overdue = sweeps.lock_overdue(connection, limit=_SWEEP_LIMIT)
-            ended = [self._close(connection, job_id, Status.QUEUED, Status.EXPIRED, error=error) for job_id in overdue]
-        for job in ended:
-            self._announce(job)
+            told = sum(
+                self._close(connection, job_id, Status.QUEUED, Status.EXPIRED, error=error) for job_id in overdue
+            )
+        self._announce(told)
         return len(overdue)
 
-    def _fail(self, connection: Connection, job_id: str, lease: int, error: ServiceError, outcome: str) -> Job | None:
-        job = self._close(connection, job_id, Status.IN_PROGRESS, Status.FAILED, error=error)
+    def _fail(self, connection: Connection, job_id: str, lease: int, error: ServiceError, outcome: str) -> int:
+        told = self._close(connection, job_id, Status.IN_PROGRESS, Status.FAILED, error=error)
         claims.close_attempt(connection, job_id, lease, outcome, _error_document(error))
-        return job
+        return told
 
-    def _cancel_claimed(self, connection: Connection, job_id: str, lease: int) -> Job | None:
+    def _cancel_claimed(self, connection: Connection, job_id: str, lease: int) -> int:
         claims.close_attempt(connection, job_id, lease, "canceled")
         return self._close(connection, job_id, Status.IN_PROGRESS, Status.CANCELED)
 
@@ -132,7 +136,8 @@ class Outcomes:
         *,
         result: dict[str, Any] | None = None,
         error: ServiceError | None = None,
-    ) -> Job | None:
+    ) -> int:
+        """End a job and write its event; give how many are told."""
         job = rows.close(
             connection,
             job_id,
@@ -144,13 +149,11 @@ class Outcomes:
             # An error of ours must not be frozen under a caller's key: the next try may succeed.
             forget_key=error is not None and error.retryable,
         )
-        if job is not None:
-            events.publish(connection, job)
-        return job
+        return 0 if job is None else events.publish(connection, job)
 
-    def _announce(self, job: Job | None) -> None:
-        if job is not None and events.has_receiver(job):
-            self._doorbell.ring(Lane.WEBHOOKS)
+    def _announce(self, told: int) -> None:
+        if told:
+            self._doorbell.ring(Lane.WEBHOOKS)  # the courier that hears it goes on until nothing is due
 
 
 def _error_document(error: ServiceError) -> dict[str, Any]:

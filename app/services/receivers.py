@@ -13,9 +13,12 @@ from app.db import deliveries, endpoints, receivers
 from app.db.session import Database, Row
 from app.domain import webhooks
 from app.domain.jobs import iso
-from app.domain.receivers import Health, after_failure, after_success, is_disabled_by, is_warned_by
+from app.domain.receivers import Health, after_failure, after_nothing, after_success, is_disabled_by, is_warned_by
 from app.domain.webhook_events import DISABLED, FAILING
 from app.services import events
+
+#: Rows that one transaction of a purge changes at most.
+_PURGE_LIMIT = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,13 @@ class Attempted:
     succeeded: bool
     gone: bool
     overloaded: bool
+    ours: bool  # it failed by a fault of ours
     asked_pause: timedelta | None
+
+    @property
+    def is_test(self) -> bool:
+        """Whether a caller tries the endpoint: it is attempted once, and a failure is held against nobody."""
+        return bool(self.claim.asked_by == "TEST")
 
 
 def record(database: Database, attempted: Attempted, *, chance: float) -> str:
@@ -45,17 +54,28 @@ def record(database: Database, attempted: Attempted, *, chance: float) -> str:
     return status
 
 
+def bury(database: Database) -> int:
+    """End what waits for endpoints that were disabled because they failed or have gone, a bounded number; give how many."""
+    with database.transaction() as connection:
+        return deliveries.bury(connection, limit=_PURGE_LIMIT)
+
+
 def _standing(attempted: Attempted, chance: float) -> tuple[str, timedelta | None]:
     """Decide where a delivery stands after an attempt, and how long it pauses before the next."""
     if attempted.succeeded:
         return "SUCCEEDED", None
     made = attempted.claim.attempts - attempted.claim.round_start
     pause = webhooks.pause_after(made, chance, attempted.asked_pause)
-    return ("FAILED", None) if attempted.gone or pause is None else ("PENDING", pause)
+    ended = attempted.gone or attempted.is_test or pause is None
+    return ("FAILED", None) if ended else ("PENDING", pause)
 
 
 def _note_success(connection: Connection, claim: Row) -> None:
-    health = receivers.lock_unwell(connection, claim.account_id, claim.receiver)
+    health: Health | None
+    if claim.known:
+        health = receivers.lock_unwell(connection, claim.account_id, claim.receiver)
+    else:
+        health, _ = receivers.lock(connection, claim.account_id, claim.receiver)
     if health is not None:
         receivers.save(connection, claim.account_id, claim.receiver, after_success(health))
 
@@ -63,9 +83,12 @@ def _note_success(connection: Connection, claim: Row) -> None:
 def _note_failure(connection: Connection, attempted: Attempted) -> None:
     claim = attempted.claim
     before, now = receivers.lock(connection, claim.account_id, claim.receiver)
-    health = after_failure(before, now, overloaded=attempted.overloaded, probe=claim.probing)
-    if claim.endpoint_id is not None:
-        health = _judge_endpoint(connection, claim, health, now, gone=attempted.gone)
+    if attempted.ours or (attempted.is_test and not attempted.gone):
+        health = after_nothing(before, now, probe=claim.probing)
+    else:
+        health = after_failure(before, now, overloaded=attempted.overloaded, probe=claim.probing)
+        if claim.endpoint_id is not None:
+            health = _judge_endpoint(connection, claim, health, now, gone=attempted.gone)
     receivers.save(connection, claim.account_id, claim.receiver, health)
 
 

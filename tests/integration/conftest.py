@@ -95,7 +95,10 @@ def clockwork(desk: Desk) -> Iterator[Clockwork]:
 def runtime(desk: Desk, celery: Celery) -> Iterator[Runtime]:
     """What a courier's process holds open; loopback may be dialled."""
     settings = Settings(
-        database_url=desk.database.url, secret_key=SECRET_KEY, dial_allow=parse_networks(["127.0.0.0/8"])
+        database_url=desk.database.url,
+        secret_key=SECRET_KEY,
+        dial_allow=parse_networks(["127.0.0.0/8"]),
+        courier_threads=1,
     )
     runtime = Runtime(settings, celery)
     yield runtime

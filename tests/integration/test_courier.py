@@ -118,7 +118,7 @@ def test_a_delivery_whose_courier_died_is_made_by_another(desk: Desk, runtime: R
     with receiver(answer(200)) as server:
         end_a_job(desk, server.url)
         with runtime.database.transaction() as connection:
-            (taken,) = deliveries.claim(connection, lease=LEASE, limit=1, share=32)
+            (taken,) = deliveries.claim(connection, lease=LEASE, limit=1)
         desk.elapse(LEASE.total_seconds() - 1)
         deliver(runtime)
         assert server.requests == []
@@ -136,7 +136,7 @@ def test_a_late_courier_does_not_undo_a_newer_attempt(desk: Desk, runtime: Runti
     with receiver(answer(meanwhile)) as server:
         end_a_job(desk, server.url)
         with runtime.database.transaction() as connection:
-            (taken,) = deliveries.claim(connection, lease=LEASE, limit=1, share=32)
+            (taken,) = deliveries.claim(connection, lease=LEASE, limit=1)
         desk.elapse(LEASE.total_seconds() + 1)
         deliver(runtime)
     before = the_delivery(desk)
@@ -155,7 +155,7 @@ def test_couriers_share_the_deliveries(desk: Desk) -> None:
 
     def take() -> list[str] | None:
         with desk.database.transaction() as connection:
-            return [row.url for row in deliveries.claim(connection, lease=LEASE, limit=3, share=32)] or None
+            return [row.url for row in deliveries.claim(connection, lease=LEASE, limit=3)] or None
 
     def work(_: int) -> list[str]:
         together.wait()

@@ -10,9 +10,10 @@ import redis
 import sqlalchemy as sa
 
 from app.db import delivery_log, schema
+from app.db import endpoints as endpoint_rows
 from app.domain.deliveries import MAX_SHOWN_ATTEMPTS, Filter, Replay
 from app.errors import Conflict, DeliveryNotFound, EndpointNotFound, ValidationError
-from app.services import deliveries
+from app.services import deliveries, receivers
 from app.services.endpoints import Endpoints
 from tests.desk import WEBHOOK_URL, Desk
 from tests.factories import CIPHER, make_account, make_endpoint
@@ -46,7 +47,9 @@ def listed(desk: Desk, **wanted: Any) -> list[str]:
 
 def replay(desk: Desk, endpoint_id: uuid.UUID, **members: Any) -> int:
     members = {"Since": (datetime.now(UTC) - timedelta(days=1)).isoformat(), **members}
-    return deliveries.replay(desk.database, desk.doorbell, desk.account.account_id, str(endpoint_id), members)
+    told = deliveries.replay(desk.database, desk.doorbell, desk.account.account_id, str(endpoint_id), members)
+    count: int = told["Deliveries"]
+    return count
 
 
 def test_deliveries_are_listed_newest_first_a_page_at_a_time(desk: Desk) -> None:
@@ -114,7 +117,7 @@ def test_another_account_sees_no_delivery_and_sends_none(desk: Desk) -> None:
     everything = Replay(datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), None, False)
     with database.transaction() as connection:
         delivery_log.redeliver(connection, number, uuid.UUID(delivery_id))
-        assert delivery_log.replay(connection, number, endpoint_id, everything, limit=9) == 0
+        assert delivery_log.replay(connection, number, endpoint_id, everything, limit=9) == []
     assert row(desk, delivery_id) == before
 
 
@@ -138,7 +141,7 @@ def test_a_delivery_is_sent_again_with_the_whole_schedule_before_it(
     assert (shown["Status"], shown["Attempts"]) == ("PENDING", 7)
     after = row(desk, delivery_id)
     changed = {name for name in after if after[name] != before[name]}
-    assert changed == {"status", "trigger", "round_start", "next_attempt_at", "finished_at"}
+    assert changed == {"status", "trigger", "urgent", "round_start", "next_attempt_at", "finished_at"}
     assert (after["trigger"], after["round_start"], after["finished_at"]) == ("MANUAL", 7, None)
     assert after["next_attempt_at"] <= datetime.now(UTC)
     assert bells.llen("webhooks") == 1
@@ -152,14 +155,15 @@ def test_a_delivery_to_a_jobs_own_url_can_be_sent_again(desk: Desk) -> None:
     )
 
 
-def test_a_delivery_that_is_being_sent_is_left_to_its_courier(desk: Desk) -> None:
+def test_a_delivery_that_is_being_sent_is_left_to_its_courier_and_the_caller_told(desk: Desk) -> None:
     make_endpoint(desk.database, desk.account)
     (delivery_id,) = deliver(desk)
     which = schema.deliveries.c.delivery_id == uuid.UUID(delivery_id)
     lease = {"leased_until": sa.func.now() + timedelta(seconds=60), "attempts": 1}
     desk.change(sa.update(schema.deliveries).where(which).values(**lease))
     before = row(desk, delivery_id)
-    assert deliveries.redeliver(desk.database, desk.doorbell, desk.account.account_id, delivery_id)["Attempts"] == 1
+    with pytest.raises(Conflict, match="is being sent"):
+        deliveries.redeliver(desk.database, desk.doorbell, desk.account.account_id, delivery_id)
     assert row(desk, delivery_id) == before
     desk.elapse(61)
     deliveries.redeliver(desk.database, desk.doorbell, desk.account.account_id, delivery_id)
@@ -179,6 +183,38 @@ def test_nothing_is_sent_to_a_disabled_endpoint(desk: Desk) -> None:
     with pytest.raises(Conflict, match="enable it first"):
         replay(desk, endpoint_id)
     assert row(desk, delivery_id)["status"] == "FAILED"
+
+
+def test_what_waits_for_an_endpoint_that_was_disabled_on_request_tells_no_time(desk: Desk) -> None:
+    endpoint_id, _ = make_endpoint(desk.database, desk.account)
+    (delivery_id,) = deliver(desk)
+    Endpoints(desk.database, CIPHER).disable(desk.account.account_id, str(endpoint_id))
+    assert receivers.bury(desk.database) == 0
+    shown = deliveries.get(desk.database, desk.account.account_id, delivery_id)
+    assert shown["Status"] == "PENDING"
+    assert "NextAttemptAt" not in shown
+    Endpoints(desk.database, CIPHER).enable(desk.account.account_id, str(endpoint_id))
+    assert "NextAttemptAt" in deliveries.get(desk.database, desk.account.account_id, delivery_id)
+
+
+@pytest.mark.parametrize("reason", ["GONE", "FAILING"])
+def test_what_waits_for_an_endpoint_that_is_lost_is_a_dead_letter_and_can_be_replayed(desk: Desk, reason: str) -> None:
+    endpoint_id, _ = make_endpoint(desk.database, desk.account)
+    other, _ = make_endpoint(desk.database, desk.account, event_types=["job.failed", "job.succeeded"])
+    deliver(desk, 3)
+    sending = desk.rows(schema.deliveries)[0]["delivery_id"]
+    lease = {"leased_until": sa.func.now() + timedelta(seconds=60)}
+    desk.change(sa.update(schema.deliveries).where(schema.deliveries.c.delivery_id == sending).values(**lease))
+    with desk.database.transaction() as connection:
+        endpoint_rows.disable(connection, desk.account.account_id, endpoint_id, reason)
+    buried = receivers.bury(desk.database)
+    desk.elapse(61)
+    assert buried + receivers.bury(desk.database) == 3
+    assert buried in (2, 3)
+    assert len(listed(desk, endpoint_id=endpoint_id, status="FAILED")) == 3
+    assert len(listed(desk, endpoint_id=other, status="PENDING")) == 3
+    Endpoints(desk.database, CIPHER).enable(desk.account.account_id, str(endpoint_id))
+    assert replay(desk, endpoint_id) == 3
 
 
 def test_a_test_event_goes_to_its_endpoint_whatever_that_wants(desk: Desk, bells: redis.Redis) -> None:
@@ -245,3 +281,34 @@ def test_a_replay_is_bounded_and_takes_the_oldest_first(desk: Desk) -> None:
         with desk.database.transaction() as connection:
             delivery_log.replay(connection, desk.account.account_id, endpoint_id, everything, limit=2)
         assert listed(desk, status="FAILED") == ids[5 - left :][::-1]
+
+
+def test_a_replay_brings_forward_what_waits_for_a_retry_and_leaves_what_is_new_or_being_sent(desk: Desk) -> None:
+    endpoint_id, _ = make_endpoint(desk.database, desk.account)
+    waiting, sending, new = deliver(desk, 3)
+    which = schema.deliveries.c.delivery_id
+    tried = {"attempts": 4, "next_attempt_at": sa.func.now() + timedelta(hours=10)}
+    desk.change(sa.update(schema.deliveries).where(which != uuid.UUID(new)).values(**tried))
+    lease = {"leased_until": sa.func.now() + timedelta(seconds=60)}
+    desk.change(sa.update(schema.deliveries).where(which == uuid.UUID(sending)).values(**lease))
+    assert replay(desk, endpoint_id) == 1
+    assert (row(desk, waiting)["round_start"], row(desk, sending)["round_start"]) == (4, 0)
+    assert row(desk, waiting)["next_attempt_at"] <= datetime.now(UTC)
+
+
+def test_a_replay_that_stopped_tells_where_to_go_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.services.deliveries.MAX_REPLAYED", 2)
+    endpoint_id, _ = make_endpoint(desk.database, desk.account)
+    ids = []
+    for _ in range(3):
+        ids += deliver(desk)
+        desk.elapse(1)
+    end(desk, "SUCCEEDED", *ids)
+    asked = (desk.database, desk.doorbell, desk.account.account_id, str(endpoint_id))
+    members = {"Since": (datetime.now(UTC) - timedelta(days=1)).isoformat(), "OnlyFailed": False}
+    told = deliveries.replay(*asked, members)
+    assert told["Deliveries"] == 2
+    end(desk, "SUCCEEDED", *ids)
+    assert deliveries.replay(*asked, {**members, "Since": told["ReplayedUntil"]})["Deliveries"] == 2
+    assert [row(desk, one)["status"] for one in ids] == ["SUCCEEDED", "PENDING", "PENDING"]
+    assert deliveries.replay(*asked, members) == {"Deliveries": 1}

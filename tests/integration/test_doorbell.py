@@ -80,8 +80,8 @@ def test_a_job_in_its_pause_is_rung_for_when_the_pause_is_over(desk: Desk, bells
 
 
 def test_due_deliveries_are_rung_for(desk: Desk, bells: redis.Redis) -> None:
-    for _ in range(3):
-        desk.submit(webhook_url=WEBHOOK_URL)
+    for number in range(3):
+        desk.submit(webhook_url=f"https://{number}.example.com/")
         desk.outcomes.succeed(desk.claim(), lambda connection: {})
     assert ring_again(desk, bells) == (0, 3)
     desk.change(schema.deliveries.update().values(status="SUCCEEDED"))

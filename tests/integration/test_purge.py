@@ -70,7 +70,7 @@ def index(desk: Desk, mark: str, *seen: DetectedFace) -> list[str]:
     account_id = desk.account.account_id
     assert desk.outcomes.succeed(desk.claim(), lambda connection: faces.index(connection, account_id, mark, image))
     with desk.database.transaction() as connection:
-        (row,) = deliveries.claim(connection, lease=LEASE, limit=1, share=32)
+        (row,) = deliveries.claim(connection, lease=LEASE, limit=1)
         answer = {"status_code": 500, "error": mark, "milliseconds": 1, "answer": mark.encode()}
         deliveries.record(connection, row.delivery_id, row.attempts, answer, status="PENDING", pause=LEASE)
     result = desk.get(job.job_id).result

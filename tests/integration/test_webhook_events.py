@@ -115,12 +115,13 @@ def test_one_event_goes_to_every_endpoint_that_wants_it_and_to_no_other(desk: De
     assert urls[everything] == "https://example.com/all"
 
 
-def test_an_event_that_no_endpoint_wants_is_not_written(desk: Desk) -> None:
+def test_an_event_that_no_endpoint_wants_is_not_written_and_rings_for_nobody(desk: Desk, bells: redis.Redis) -> None:
     make_endpoint(desk.database, desk.account, event_types=["job.failed"])
     make_endpoint(desk.database, make_account(desk.database))
     desk.submit(tells_endpoints=True)
     desk.outcomes.succeed(desk.claim(), lambda connection: {})
     assert desk.rows(schema.events) == []
+    assert bells.llen("webhooks") == 0
 
 
 def test_a_job_of_the_aws_wire_tells_no_endpoint(desk: Desk) -> None:

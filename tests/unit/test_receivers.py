@@ -13,12 +13,13 @@ from app.domain.receivers import (
     DISABLE_FAILURES,
     FAILURES_TO_OPEN,
     FIRST_OPEN,
-    HEALTHY,
     LONGEST_OPEN,
     MAX_CONCURRENCY,
+    NEW,
     Circuit,
     Health,
     after_failure,
+    after_nothing,
     after_success,
     is_disabled_by,
     is_warned_by,
@@ -37,7 +38,7 @@ def fail(health: Health, now: datetime = NOW, *, overloaded: bool = False, probe
 
 def failed(times: int) -> Health:
     """Give the health after so many failures, each a probe as soon as one may be made."""
-    health, now = HEALTHY, NOW
+    health, now = NEW, NOW
     for _ in range(times):
         now = max(now, health.open_until or now)
         health = fail(health, now, probe=health.circuit(now) is Circuit.HALF_OPEN)
@@ -63,6 +64,14 @@ def test_what_was_under_way_when_the_circuit_opened_tells_nothing_new() -> None:
     opened = failed(FAILURES_TO_OPEN)
     assert fail(opened, NOW + SECOND, overloaded=True) == opened
     assert after_success(opened).circuit(NOW) is Circuit.CLOSED
+
+
+def test_what_tells_nothing_of_the_receiver_changes_nothing_but_shuts_the_circuit_behind_a_probe() -> None:
+    opened = failed(FAILURES_TO_OPEN)
+    assert after_nothing(opened, NOW, probe=False) == opened
+    assert after_nothing(NEW, NOW, probe=True) == NEW, "it did well in between"
+    later = NOW + timedelta(hours=1)
+    assert after_nothing(opened, later, probe=True) == replace(opened, open_until=later + FIRST_OPEN)
 
 
 @pytest.mark.parametrize(("before", "after"), [(4, 2), (3, 1), (2, 1), (1, 1)])
@@ -96,7 +105,7 @@ def test_an_endpoint_is_warned_half_way_once_and_disabled_in_the_end() -> None:
 def test_whatever_happens_to_a_receiver_its_health_keeps_to_the_rules(
     history: list[tuple[bool, bool, bool, int]],
 ) -> None:
-    health, now, last_success = HEALTHY, NOW, NOW
+    health, now, last_success = NEW, NOW, NOW
     for succeeded, overloaded, probe, seconds in history:
         now += timedelta(seconds=seconds)
         before = health

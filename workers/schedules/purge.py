@@ -3,18 +3,24 @@
 import time
 
 from app.db.ticks import TickClaim
-from app.services import batches, events, jobs, request_tokens, ticks
+from app.services import batches, events, jobs, receivers, request_tokens, ticks
 from app.services.ticks import Progress
 from workers.runtime import Runtime
 
 #: What is left after that the next tick forgets; it comes a minute later.
 _LONGEST_SECONDS = 20.0
 
-_FORGETTERS = {"Jobs": jobs.purge, "BatchItems": batches.purge, "Events": events.purge, "Ticks": ticks.purge}
+_FORGETTERS = {
+    "Jobs": jobs.purge,
+    "BatchItems": batches.purge,
+    "Events": events.purge,
+    "Receivers": receivers.purge,
+    "Ticks": ticks.purge,
+}
 
 
 def purge(held: TickClaim, runtime: Runtime) -> Progress:
-    """Delete jobs and batches past their retention, events that belong to none, old ticks and request tokens."""
+    """Delete jobs and batches past their retention, events that belong to none, what receivers did long ago, old ticks and request tokens."""
     deadline = time.monotonic() + _LONGEST_SECONDS
     result = dict.fromkeys(_FORGETTERS, 0)
     for name, forget in _FORGETTERS.items():

@@ -97,7 +97,10 @@ _REPLAY = m.taken(
     Since=m.MOMENT,
     Until=m.said(m.MOMENT, "Absent: now."),
     EventTypes=_EVENTS,
-    OnlyFailed=m.said({**m.FLAG, "default": True}, "Whether deliveries that succeeded stay alone."),
+    OnlyFailed=m.said(
+        {**m.FLAG, "default": True},
+        "Whether deliveries that succeeded stay alone. Those that wait for a retry are sent again in any case.",
+    ),
 )
 
 
@@ -115,7 +118,11 @@ def schemas() -> dict[str, Any]:
             "EndpointId Secret", EndpointId=m.ID, Secret=_SECRET, PreviousSecretsExpireAt=m.MOMENT
         ),
         "Replay": _REPLAY,
-        "Replayed": m.answered("Deliveries", Deliveries=m.whole()),
+        "Replayed": m.answered(
+            "Deliveries",
+            Deliveries=m.whole(),
+            ReplayedUntil=m.said(m.MOMENT, "There may be more: go on with this as `Since`."),
+        ),
         "WebhookDelivery": m.answered(_DELIVERY_NEEDS, **_DELIVERY),
         "WebhookDeliveryWithLog": m.answered(
             f"{_DELIVERY_NEEDS} AttemptLog", **_DELIVERY, AttemptLog=m.list_of(reference("WebhookAttempt"))

@@ -68,6 +68,7 @@ deliveries = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("round_start", sa.Integer, nullable=False, server_default="0"),  # attempts before the newest redelivery
     sa.Column("trigger", sa.Text, nullable=False, server_default="SCHEDULE"),  # why the next attempt is made
+    sa.Column("urgent", sa.Boolean, nullable=False, server_default=sa.false()),  # asked for: goes before all others
     sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
     moment("leased_until", nullable=True),  # a courier is at it
     moment("created_at", now=True),
@@ -79,8 +80,22 @@ deliveries = sa.Table(
         "ix_deliveries_due",
         "account_id",
         "receiver",
+        sa.text("urgent DESC"),
         "next_attempt_at",
         postgresql_where=sa.text("status = 'PENDING'"),
+    ),
+    sa.Index(
+        "ix_deliveries_fresh",
+        "account_id",
+        "receiver",
+        sa.text("urgent DESC"),
+        "next_attempt_at",
+        postgresql_where=sa.text("status = 'PENDING' AND attempts = round_start"),
+    ),
+    sa.Index(
+        "ix_deliveries_retries",
+        "next_attempt_at",
+        postgresql_where=sa.text("status = 'PENDING' AND attempts <> round_start"),
     ),
     sa.Index("ix_deliveries_leased", "account_id", "receiver", postgresql_where=sa.text("leased_until IS NOT NULL")),
     sa.Index("ix_deliveries_account_id_delivery_id", "account_id", "delivery_id"),
@@ -113,7 +128,7 @@ receivers = sa.Table(
     metadata,
     sa.Column("account_id", sa.Integer, sa.ForeignKey("accounts.account_id"), primary_key=True, autoincrement=False),
     sa.Column("receiver", sa.Text, primary_key=True),
-    sa.Column("concurrency", sa.SmallInteger, nullable=False, server_default="4"),  # deliveries under way at most
+    sa.Column("concurrency", sa.SmallInteger, nullable=False, server_default="1"),  # deliveries under way at most
     sa.Column("failures", sa.Integer, nullable=False, server_default="0"),  # in a row; one success ends them
     moment("failing_since", nullable=True),
     moment("warned_at", nullable=True),
