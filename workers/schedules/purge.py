@@ -14,13 +14,13 @@ _FORGETTERS = {
     "Jobs": jobs.purge,
     "BatchItems": batches.purge,
     "Events": events.purge,
-    "Receivers": receivers.purge,
+    "LostDeliveries": receivers.bury,
     "Ticks": ticks.purge,
 }
 
 
 def purge(held: TickClaim, runtime: Runtime) -> Progress:
-    """Delete jobs and batches past their retention, events that belong to none, what receivers did long ago, old ticks and request tokens."""
+    """Delete jobs and batches past their retention, old events, ticks and request tokens; bury what waits for nobody."""
     deadline = time.monotonic() + _LONGEST_SECONDS
     result = dict.fromkeys(_FORGETTERS, 0)
     for name, forget in _FORGETTERS.items():
