@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import timedelta
+from typing import Any
 
 #: Pauses before attempt 2, 3, …: the specification's example schedule, ten attempts over about 76 hours.
 RETRY_SCHEDULE = (
@@ -55,7 +56,12 @@ def without_result(body: bytes) -> bytes:
     if not isinstance(data, dict) or "Result" not in data:
         return body
     message["data"] = {name: value for name, value in data.items() if name != "Result"}
-    return json.dumps(message, separators=(",", ":")).encode()
+    return encode(message)
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """Write a message down, in as few bytes as it takes."""
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
 
 
 def origin(url: str) -> str:
