@@ -126,7 +126,7 @@ def sweep() -> None:
 
 @shared_task(name=broker.PURGE, Request=Bell)  # type: ignore[untyped-decorator]
 def purge() -> None:
-    """Delete jobs, batches, events and request tokens past their retention; end webhooks to endpoints that are lost."""
+    """Delete jobs, batches, events, receivers and request tokens past their retention; end webhooks that are lost."""
     with _postgres_may_be_away(broker.PURGE):
         deadline = time.monotonic() + _PURGE_SECONDS
         total = 0
@@ -138,6 +138,7 @@ def purge() -> None:
             pass
         while receivers.bury(current().database) and time.monotonic() < deadline:
             pass
+        receivers.purge(current().database)
         request_tokens.purge(current().database)
         if total:
             log.info("purged", extra={"jobs": total})
