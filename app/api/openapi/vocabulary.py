@@ -5,7 +5,7 @@ import re
 from app.api import documents, submissions
 from app.api import jobs as routes
 from app.db.schema import metadata
-from app.domain import batches, deliveries, endpoints, jobs, webhook_events, webhooks
+from app.domain import batches, deliveries, endpoints, jobs, receivers, webhook_events, webhooks
 from app.domain.images import MAX_URL_LENGTH
 from app.service_model import json_schema, service_model
 from app.services import operations
@@ -37,7 +37,7 @@ MAX_MESSAGE_BYTES = webhooks.MAX_BODY_BYTES
 KEPT_ANSWER_BYTES = webhooks.KEPT_ANSWER_BYTES
 
 PAYLOADS = list(endpoints.PAYLOADS)
-CIRCUITS = list(endpoints.CIRCUITS)
+CIRCUITS = [circuit.value for circuit in receivers.Circuit]
 MAX_DESCRIPTION, MAX_HEADERS = endpoints.MAX_DESCRIPTION, endpoints.MAX_HEADERS
 HEADER_NAME, HEADER_VALUE = endpoints.HEADER_NAME.pattern, endpoints.HEADER_VALUE.pattern
 DEFAULT_OVERLAP_SECONDS = int(endpoints.DEFAULT_OVERLAP.total_seconds())
