@@ -18,11 +18,7 @@ _now = sa.func.now()
 _pending = deliveries.c.status == "PENDING"
 _begun = deliveries.c.attempts != deliveries.c.round_start  # what has no attempt in its round is due as it is
 _HEAD = tuple(deliveries.c[name] for name in ("account_id", "receiver", "endpoint_id", "next_attempt_at", "urgent"))
-_DUE = (
-    _pending,
-    deliveries.c.next_attempt_at <= _now,
-    sa.func.coalesce(deliveries.c.leased_until <= _now, True),  # asked for again while it is under way
-)
+_DUE = (_pending, deliveries.c.next_attempt_at <= _now)
 
 
 def next_due() -> sa.CTE:

@@ -15,13 +15,11 @@ from sqlalchemy.engine import Connection
 from app.db.bounded import once
 from app.db.schema import accounts, deliveries, receivers, webhook_endpoints, webhook_secrets
 from app.db.session import Row
-from app.domain.endpoints import PROBING_FAILURES, Endpoint
+from app.domain.endpoints import Endpoint
+from app.domain.receivers import FAILURES_TO_OPEN, Health
 
 _now = sa.func.now()
 _receiver = sa.cast(webhook_endpoints.c.endpoint_id, sa.Text)
-_circuit = sa.case(
-    (receivers.c.open_until.is_(None), "CLOSED"), (receivers.c.open_until > _now, "OPEN"), else_="HALF_OPEN"
-)
 _COLUMNS = (
     webhook_endpoints.c.endpoint_id,
     webhook_endpoints.c.account_id,
@@ -35,7 +33,7 @@ _COLUMNS = (
     webhook_endpoints.c.disabled_at,
     webhook_endpoints.c.created_at,
     webhook_endpoints.c.updated_at,
-    _circuit.label("circuit"),
+    _now.label("now"),
     sa.func.coalesce(receivers.c.failures, 0).label("failures"),
     receivers.c.failing_since,
     receivers.c.open_until,
@@ -49,7 +47,9 @@ _SELECT = sa.select(*_COLUMNS).select_from(
 
 
 def _endpoint(row: Row) -> Endpoint:
-    return Endpoint(**{**row._mapping, "endpoint_id": str(row.endpoint_id)})
+    members = {**row._mapping, "endpoint_id": str(row.endpoint_id)}
+    circuit = Health(failures=row.failures, open_until=row.open_until).circuit(members.pop("now"))
+    return Endpoint(**members, circuit=circuit.value)
 
 
 def _is(account_id: int, endpoint_id: uuid.UUID) -> sa.ColumnElement[bool]:
@@ -115,7 +115,10 @@ def disable(connection: Connection, account_id: int, endpoint_id: uuid.UUID, rea
 
 
 def probe_first(connection: Connection, account_id: int, endpoint_id: uuid.UUID) -> None:
-    """Half open the circuit of an endpoint that has failed, and forget for how long it did."""
+    """Half open the circuit of an endpoint that has failed, however often, and forget for how long it did.
+
+    One delivery goes through, and the others follow once that succeeds.
+    """
     statement = (
         sa.update(receivers)
         .where(
@@ -124,7 +127,7 @@ def probe_first(connection: Connection, account_id: int, endpoint_id: uuid.UUID)
             receivers.c.failures > 0,
         )
         .values(
-            failures=sa.func.greatest(receivers.c.failures, PROBING_FAILURES),
+            failures=sa.func.greatest(receivers.c.failures, FAILURES_TO_OPEN),
             open_until=_now,
             failing_since=None,
             warned_at=None,
@@ -176,19 +179,6 @@ def hold(connection: Connection, account_id: int, endpoint_id: uuid.UUID) -> lis
 def _held() -> sa.Select[tuple[uuid.UUID, str]]:
     columns = sa.select(webhook_endpoints.c.endpoint_id, webhook_endpoints.c.url)
     return columns.with_for_update(read=True, key_share=True)
-
-
-def live_secrets(connection: Connection, endpoint_id: uuid.UUID) -> list[bytes]:
-    """Give the encrypted secrets that sign an endpoint's webhooks at this time, newest first."""
-    statement = (
-        sa.select(webhook_secrets.c.secret)
-        .where(
-            webhook_secrets.c.endpoint_id == endpoint_id,
-            sa.or_(webhook_secrets.c.expires_at.is_(None), webhook_secrets.c.expires_at > _now),
-        )
-        .order_by(webhook_secrets.c.secret_id.desc())
-    )
-    return [bytes(secret) for secret in connection.execute(statement).scalars()]
 
 
 def insert_secret(connection: Connection, endpoint_id: uuid.UUID, secret: bytes) -> None:

@@ -5,7 +5,7 @@ first and the receiver second, as a claim does.
 """
 
 from dataclasses import asdict, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -43,6 +43,21 @@ def save(connection: Connection, account_id: int, receiver: str, health: Health)
     """Write down the health of a receiver whose row is locked."""
     statement = sa.update(receivers).where(_is(account_id, receiver))
     connection.execute(statement.values(**asdict(health), updated_at=_now))
+
+
+def purge(connection: Connection, *, keep: timedelta, limit: int) -> int:
+    """Forget receivers of whom nothing was noted for long; give how many."""
+    old = (
+        sa.select(receivers.c.account_id, receivers.c.receiver)
+        .where(receivers.c.updated_at < _now - keep)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("old")
+    )
+    statement = sa.delete(receivers).where(
+        receivers.c.account_id == old.c.account_id, receivers.c.receiver == old.c.receiver
+    )
+    return connection.execute(statement).rowcount
 
 
 def _is(account_id: int, receiver: str) -> sa.ColumnElement[bool]:

@@ -21,16 +21,9 @@ MAX_LIVE_SECRETS = 3
 DEFAULT_OVERLAP = timedelta(days=1)
 MAX_OVERLAP = timedelta(days=7)
 
-#: An endpoint that is enabled again, or moved, and had failed before is taken for one that failed this often: its circuit lets
-#: one delivery through, and the others follow once that succeeds.
-PROBING_FAILURES = 5
-
 MAX_DESCRIPTION = 256
 MAX_HEADERS = 10
 PAYLOADS = ("FULL", "REFERENCE")
-
-#: Of the circuit breaker: nothing is sent while it is open; half open, one delivery tries.
-CIRCUITS = ("CLOSED", "OPEN", "HALF_OPEN")
 
 _CONTROL = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")

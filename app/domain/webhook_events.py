@@ -3,12 +3,11 @@
 A message is made once and its bytes are kept: every attempt sends exactly those.
 """
 
-import json
 from typing import Any
 
 from app.domain.batches import COMPLETED
 from app.domain.jobs import TERMINAL, event_type
-from app.domain.webhooks import MAX_BODY_BYTES
+from app.domain.webhooks import MAX_BODY_BYTES, encode
 
 TEST = "webhook.test"  #: sent when a caller asks for it, to the one endpoint, whatever that wants to hear
 FAILING = "webhook.failing"  #: an endpoint is half way to being disabled
@@ -20,13 +19,15 @@ REPROCESSED = "reprocess.completed"  #: a collection has moved to another face m
 TYPES = (*sorted(event_type(status) for status in TERMINAL), COMPLETED, REPROCESSED, DISABLED, FAILING, TEST)
 
 
+#: Members without a narrow bound, in the order in which they are left out of a message that is too large.
+_LARGE = ((), ("Result",), ("Result", "Metadata", "Defaults"))
+
+
 def message(type_: str, timestamp: str | None, data: dict[str, Any]) -> bytes:
-    """Make the body of an event; a job's result that makes it too large is left for the receiver to fetch."""
-    body = _encode(type_, timestamp, data)
-    if len(body) > MAX_BODY_BYTES:
-        body = _encode(type_, timestamp, {name: value for name, value in data.items() if name != "Result"})
+    """Make the body of an event; what makes it too large, first of all a result, is left for the receiver to fetch."""
+    for absent in _LARGE:
+        some = {name: value for name, value in data.items() if name not in absent}
+        body = encode({"type": type_, "timestamp": timestamp, "data": some})
+        if len(body) <= MAX_BODY_BYTES:
+            break
     return body
-
-
-def _encode(type_: str, timestamp: str | None, data: dict[str, Any]) -> bytes:
-    return json.dumps({"type": type_, "timestamp": timestamp, "data": data}, separators=(",", ":")).encode()

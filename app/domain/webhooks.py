@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import timedelta
+from typing import Any
 
 #: Pauses before attempt 2, 3, …: the specification's example schedule, ten attempts over about 76 hours.
 RETRY_SCHEDULE = (
@@ -35,14 +36,12 @@ KEPT_ANSWER_BYTES = 4096
 
 
 def pause_after(made: int, chance: float, asked: timedelta | None = None) -> timedelta | None:
-    """Give the pause after so many attempts of a round, or None where the schedule is used up.
+    """Give the pause after so many attempts of a round, 1 or more, or None where the schedule is used up.
 
     `chance` in 0..1 spreads the pauses; `asked` is what the receiver asked for.
     """
     if made >= MAX_ATTEMPTS:
         return None
-    if made < 1:
-        return timedelta()  # asked for again while an attempt was under way: the new round has yet to begin
     step = RETRY_SCHEDULE[made - 1]
     pause = step * (1 - JITTER + 2 * JITTER * chance)
     return pause if asked is None else max(pause, min(asked, 2 * step, LONGEST_PAUSE))
@@ -55,7 +54,12 @@ def without_result(body: bytes) -> bytes:
     if not isinstance(data, dict) or "Result" not in data:
         return body
     message["data"] = {name: value for name, value in data.items() if name != "Result"}
-    return json.dumps(message, separators=(",", ":")).encode()
+    return encode(message)
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """Write a message down, in as few bytes as it takes."""
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
 
 
 def origin(url: str) -> str:

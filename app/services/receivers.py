@@ -17,6 +17,9 @@ from app.domain.receivers import Health, after_failure, after_nothing, after_suc
 from app.domain.webhook_events import DISABLED, FAILING
 from app.services import events
 
+#: How a receiver has been doing is remembered for this long after the last change.
+KEEP = timedelta(days=30)
+
 #: Rows that one transaction of a purge changes at most.
 _PURGE_LIMIT = 2000
 
@@ -58,6 +61,12 @@ def bury(database: Database) -> int:
     """End what waits for endpoints that were disabled because they failed or have gone, a bounded number; give how many."""
     with database.transaction() as connection:
         return deliveries.bury(connection, limit=_PURGE_LIMIT)
+
+
+def purge(database: Database) -> int:
+    """Forget receivers of whom nothing was noted for long, a bounded number; they begin as new ones. Give how many."""
+    with database.transaction() as connection:
+        return receivers.purge(connection, keep=KEEP, limit=_PURGE_LIMIT)
 
 
 def _standing(attempted: Attempted, chance: float) -> tuple[str, timedelta | None]:

@@ -15,6 +15,7 @@ from app.domain.receivers import FAILURES_TO_OPEN, FIRST_OPEN, MAX_CONCURRENCY
 from app.domain.webhooks import LEASE, origin
 from app.services import deliveries as log_of_deliveries
 from app.services import events
+from app.services import receivers as receiver_service
 from app.services.endpoints import Endpoints
 from tests.desk import Desk
 from tests.factories import CIPHER, Account, make_account, make_endpoint
@@ -253,6 +254,19 @@ def test_a_fault_of_ours_is_not_held_against_the_receiver(desk: Desk, runtime: R
     assert (row["failures"], row["failing_since"], row["open_until"]) == (0, None, None)
     assert {row["error_kind"] for row in desk.rows(schema.delivery_attempts)} == {"internal"}
     assert {row["status"] for row in desk.rows(schema.deliveries)} == {"PENDING"}
+
+
+def test_a_receiver_is_forgotten_a_month_after_its_last_change(desk: Desk) -> None:
+    receiver_service.purge(desk.database)
+    trust(desk, "https://old.test/")
+    desk.elapse(29 * 86_400)
+    trust(desk, "https://new.test/")
+    assert receiver_service.purge(desk.database) == 0
+    desk.elapse(2 * 86_400)
+    assert receiver_service.purge(desk.database) >= 1
+    row = health(desk)
+    assert row is not None
+    assert row["receiver"] == "https://new.test"
 
 
 def test_a_disabled_endpoint_is_sent_nothing_until_it_is_enabled(desk: Desk, runtime: Runtime) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from app.db import deliveries, schema
 from app.db import endpoints as rows
-from app.db import schema
-from app.domain.endpoints import MAX_ENDPOINTS, PROBING_FAILURES
+from app.domain.endpoints import MAX_ENDPOINTS
+from app.domain.receivers import FAILURES_TO_OPEN
 from app.encryption import WrongSecretKey
 from app.errors import EndpointNotFound, ServiceQuotaExceeded
+from app.services import events
 from app.services.endpoints import Endpoints
 from tests.desk import Desk
 from tests.factories import CIPHER, make_account, make_endpoint
@@ -27,9 +29,13 @@ def endpoints(desk: Desk) -> Endpoints:
 
 
 def live_secrets(desk: Desk, endpoint_id: uuid.UUID) -> list[str]:
-    with desk.database.transaction() as connection:
-        sealed = rows.live_secrets(connection, endpoint_id)
-    return [CIPHER.decrypt(one, owner=f"endpoint {endpoint_id}") for one in sealed]
+    """Give the secrets that sign messages to an endpoint, newest first, as a courier takes them."""
+    with desk.database.transaction() as connection, connection.begin_nested() as savepoint:
+        delivery_id = uuid.UUID(events.publish_test(connection, desk.account.account_id, endpoint_id))
+        claims = deliveries.claim(connection, lease=timedelta(), limit=64)
+        (sealed,) = [claim.secrets for claim in claims if claim.delivery_id == delivery_id]
+        savepoint.rollback()
+    return [CIPHER.decrypt(bytes(one), owner=f"endpoint {endpoint_id}") for one in sealed]
 
 
 def fail(desk: Desk, endpoint_id: uuid.UUID, **state: Any) -> None:
@@ -211,7 +217,7 @@ def test_a_request_to_disable_does_not_hide_that_the_endpoint_failed(desk: Desk,
     assert endpoints.disable(desk.account.account_id, str(endpoint_id))["DisabledReason"] == "FAILING"
 
 
-@pytest.mark.parametrize(("failures", "after"), [(1, PROBING_FAILURES), (60, 60)])
+@pytest.mark.parametrize(("failures", "after"), [(1, FAILURES_TO_OPEN), (60, 60)])
 def test_an_endpoint_that_failed_begins_again_with_a_probe(
     desk: Desk, endpoints: Endpoints, failures: int, after: int
 ) -> None:

@@ -28,7 +28,7 @@ def test_the_event_says_what_get_says(desk: Desk) -> None:
     shown, body = succeed(desk, {"FaceRecords": [], "Note": "é"}, caller_metadata={"order": "7"})
     message = json.loads(body)
     assert message == {"type": "job.succeeded", "timestamp": shown["FinishedAt"], "data": shown}
-    assert body == json.dumps(message, separators=(",", ":")).encode()
+    assert body == json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
     assert shown["Metadata"] == {"order": "7"}
     (event,) = desk.rows(schema.events)
     assert event["event_id"].startswith("evt_")
@@ -55,6 +55,20 @@ def test_a_large_result_is_sent_by_reference(desk: Desk) -> None:
     assert len(body) < 1000
     assert message["data"] == {name: value for name, value in shown.items() if name != "Result"}
     assert message["data"]["Links"]["Self"] == f"/v1/jobs/{shown['JobId']}"
+
+
+def test_metadata_that_is_too_large_is_left_out_too(desk: Desk) -> None:
+    metadata = {str(number): "\N{GRINNING FACE}" * 512 for number in range(16)}
+    shown, body = succeed(desk, {}, caller_metadata=metadata)
+    assert len(body) <= MAX_BODY_BYTES
+    data = json.loads(body)["data"]
+    assert data == {name: value for name, value in shown.items() if name not in ("Result", "Metadata")}
+
+
+def test_text_takes_the_bytes_of_its_utf_8(desk: Desk) -> None:
+    metadata = {str(number): "\N{GRINNING FACE}" * 512 for number in range(8)}
+    shown, body = succeed(desk, {}, caller_metadata=metadata)
+    assert json.loads(body)["data"] == shown
 
 
 @pytest.mark.parametrize("surplus", [0, 1])

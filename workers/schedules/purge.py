@@ -15,6 +15,7 @@ _FORGETTERS = {
     "BatchItems": batches.purge,
     "Events": events.purge,
     "LostDeliveries": receivers.bury,
+    "Receivers": receivers.purge,
     "Ticks": ticks.purge,
 }
 

@@ -9,7 +9,7 @@ from app.service_model.json_schema import Schema, reference
 _DETAILS = (
     "Sent as [Standard Webhooks](https://www.standardwebhooks.com/) says, at least once, with the same `webhook-id` and "
     f"the same bytes each time; order is not promised. Above {words.MAX_MESSAGE_BYTES} bytes a job comes without its "
-    "`Result`: fetch it from `Links.Self`."
+    "`Result`, and if need be without `Metadata` and `Defaults`: fetch it from `Links.Self`."
 )
 _HEADERS = {
     "webhook-id": "The id of the event, the same in every attempt.",

@@ -12,6 +12,7 @@ from app.domain import (
     endpoints,
     face_models,
     jobs,
+    receivers,
     reprocesses,
     schedules,
     webhook_events,
@@ -50,7 +51,7 @@ MAX_MESSAGE_BYTES = webhooks.MAX_BODY_BYTES
 KEPT_ANSWER_BYTES = webhooks.KEPT_ANSWER_BYTES
 
 PAYLOADS = list(endpoints.PAYLOADS)
-CIRCUITS = list(endpoints.CIRCUITS)
+CIRCUITS = [circuit.value for circuit in receivers.Circuit]
 MAX_DESCRIPTION, MAX_HEADERS = endpoints.MAX_DESCRIPTION, endpoints.MAX_HEADERS
 HEADER_NAME, HEADER_VALUE = endpoints.HEADER_NAME.pattern, endpoints.HEADER_VALUE.pattern
 DEFAULT_OVERLAP_SECONDS = int(endpoints.DEFAULT_OVERLAP.total_seconds())
