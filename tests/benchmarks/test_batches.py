@@ -1,7 +1,7 @@
 """A batch against a bare loop over the same engine, its memory, what it costs whoever waits, and a batch under kill -9.
 
-REKOLLECT_BENCH_ITEMS (20,000) and REKOLLECT_BENCH_FAULTY_ITEMS (3,000) shorten it. The pictures are real portraits under distinct
-ids; the bare loop fetches them from the same store with as many threads as the worker has, and does nothing with what it finds.
+REKOLLECT_BENCH_ITEMS (20,000) and REKOLLECT_BENCH_FAULTY_ITEMS (3,000) shorten it. The pictures are real portraits under
+distinct ids; the bare loop fetches them from the same store with as many threads as the worker has, and forgets what it finds.
 """
 
 import os
