@@ -17,7 +17,7 @@ from app.encryption import Cipher
 from app.services import access_keys
 from app.services.access_keys import NewKey
 from app.services.endpoints import Endpoints
-from app.services.faces import IndexedImage
+from app.services.indexing import IndexedImage
 from app.services.jobs import Submission
 
 SECRET_KEY = bytes(range(32))

@@ -17,7 +17,7 @@ from app.db.session import Row
 from app.domain.batches import Batch, document
 from app.domain.caller import Caller
 from app.errors import AccessDenied, BatchNotFound, ServiceError, Throttled, ValidationError
-from app.services import batches
+from app.services import batch_results, batches
 from app.services.batch_uploads import Uploads
 
 blueprint = Blueprint("batches", __name__, url_prefix="/v1/batches")
@@ -127,8 +127,8 @@ def failures(batch_id: str) -> Response:
 def _stream(batch_id: str, *, failed: bool) -> Response:
     shared, _, batch = _find(batch_id)
     after, most = _number("after", least=0) or 0, _number("MaxResults", least=1)
-    until = batches.readable_until(shared.database, batch, after=after, most=most, failed=failed)
-    found = batches.read_ended(shared.database, batch, after=after, until=until, failed=failed)
+    until = batch_results.readable_until(shared.database, batch, after=after, most=most, failed=failed)
+    found = batch_results.read_ended(shared.database, batch, after=after, until=until, failed=failed)
     streamed = Response(_lines(found), content_type="application/x-ndjson")
     streamed.headers["Next-After"] = str(
         until

@@ -112,13 +112,36 @@ def leave_user(connection: Connection, collection_id: int, user_id: str) -> None
     )
 
 
-def of_image(connection: Connection, collection: Row, image_id: uuid.UUID, external_image_id: str | None) -> list[Row]:
-    """List the faces that a collection holds of one image under one external id."""
+def of_images(
+    connection: Connection, collection: Row, keys: Sequence[tuple[uuid.UUID, str | None]]
+) -> dict[tuple[uuid.UUID, str | None], list[Row]]:
+    """Find the faces that a collection holds of images, each under one external id or under none."""
     # Not «is not distinct from», which no index serves: one picture may be there under thousands of ids.
-    its = faces.c.external_image_id
-    called = its.is_(None) if external_image_id is None else its == external_image_id
-    statement = _select(collection).where(faces.c.image_id == image_id, called)
+    named = [key for key in keys if key[1] is not None]
+    nameless = [image_id for image_id, external in keys if external is None]
+    found: dict[tuple[uuid.UUID, str | None], list[Row]] = {}
+    for row in (*_named(connection, collection, named), *_nameless(connection, collection, nameless)):
+        found.setdefault((row.image_id, row.external_image_id), []).append(row)
+    return found
+
+
+def _named(connection: Connection, collection: Row, keys: Sequence[tuple[uuid.UUID, str | None]]) -> list[Row]:
+    if not keys:
+        return []
+    images = sa.literal([image_id for image_id, _ in keys], sa.ARRAY(sa.Uuid))
+    names = sa.literal([name for _, name in keys], sa.ARRAY(sa.Text))
+    wanted = sa.func.unnest(images, names).table_valued("image_id", "name").render_derived("wanted")
+    statement = _select(collection).where(
+        faces.c.image_id == wanted.c.image_id, faces.c.external_image_id == wanted.c.name
+    )
     return list(connection.execute(statement))
+
+
+def _nameless(connection: Connection, collection: Row, image_ids: Sequence[uuid.UUID]) -> list[Row]:
+    if not image_ids:
+        return []
+    its = faces.c.image_id == sa.any_(sa.literal(list(image_ids), sa.ARRAY(sa.Uuid)))
+    return list(connection.execute(_select(collection).where(its, faces.c.external_image_id.is_(None))))
 
 
 def list_page(

@@ -12,7 +12,6 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from app import service_model
 from app.broker import Doorbell
 from app.db import batch_items as items
 from app.db import batch_leases as leases
@@ -20,8 +19,9 @@ from app.db import batches as rows
 from app.db.session import Database
 from app.domain.batches import PAGE, Batch, BatchStatus, Chunk, Item
 from app.domain.jobs import LEASE, MAX_CRASHES, RETRY_PAUSES, Lane
-from app.errors import Conflict, InternalServerError, ServiceError, ServiceUnavailable
+from app.errors import Conflict, InternalServerError, ServiceError
 from app.services import events
+from app.services.completion import complete_all
 from app.services.outcomes import Complete
 
 log = logging.getLogger(__name__)
@@ -74,8 +74,8 @@ class BatchOutcomes:
         """Run the completing writes; tell how items end for good and which are tried again."""
         finals: list[dict[str, Any]] = []
         again: list[Item] = []
-        for one in ended:
-            outcome = _completed(connection, chunk.operation, one.outcome)
+        outcomes = complete_all(connection, chunk.operation, [one.outcome for one in ended])
+        for one, outcome in zip(ended, outcomes, strict=True):
             if not isinstance(outcome, ServiceError):
                 finals.append(final(one.item.item_no, result=outcome))
             elif outcome.retryable and _tries(one.item) <= len(RETRY_PAUSES):
@@ -204,21 +204,6 @@ class BatchOutcomes:
 
 def _tries(item: Item) -> int:
     return item.attempt - item.crashes  # a crash has its own limit, and is no reason to give up sooner here
-
-
-def _completed(
-    connection: Connection, operation: str, outcome: Complete | ServiceError
-) -> dict[str, Any] | ServiceError:
-    """Run the writes of one item so that, where they fail, nothing of them is left and the others stand."""
-    if isinstance(outcome, ServiceError):
-        return outcome
-    try:
-        with connection.begin_nested():
-            return service_model.shape_output(operation, outcome(connection))
-    except ServiceUnavailable:
-        raise
-    except ServiceError as error:
-        return error
 
 
 def final(item_no: int, *, result: dict[str, Any] | None = None, error: dict[str, Any] | None = None) -> dict[str, Any]:

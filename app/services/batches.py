@@ -1,4 +1,4 @@
-"""A batch's life up to its end: submit, look, pause, resume, retry what failed, read what has ended.
+"""A batch's life up to its end: submit, look, pause, resume, retry what failed.
 
 As with jobs, a batch exists once its row is committed, and a lost bell costs time only. How items and batches end is told in
 `app.services.batch_outcomes`.
@@ -7,7 +7,7 @@ As with jobs, a batch exists once its row is committed, and a lost bell costs ti
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from app.broker import Doorbell
 from app.db import batch_items as items
 from app.db import batch_leases as leases
 from app.db import batches as rows
-from app.db.session import Database, Row
+from app.db.session import Database
 from app.domain.batches import CHUNK, MAX_OPEN_BATCHES, PAGE, Batch, BatchStatus, Chunk, NewItem
 from app.domain.jobs import RING_AGAIN, Lane
 from app.errors import (
@@ -205,28 +205,6 @@ def retry_failed(
         retry_of=uuid.UUID(batch.batch_id),
     )
     return submit(database, doorbell, new)
-
-
-def readable_until(database: Database, batch: Batch, *, after: int, most: int | None, failed: bool) -> int:
-    """Give the number of the ending up to which there is something to read now, `most` items of it at most."""
-    if most is None:
-        return max(after, batch.ended)
-    if not failed:
-        return max(after, min(batch.ended, after + most))
-    with database.statement() as connection:
-        last = items.nth_failed(connection, batch.batch_id, after=after, count=most)
-    return max(after, batch.ended if last is None else last)
-
-
-def read_ended(database: Database, batch: Batch, *, after: int, until: int, failed: bool) -> Iterator[Row]:
-    """Give the items that ended after one number and up to another, in that order, a page in memory at a time."""
-    while after < until:
-        with database.statement() as connection:
-            page = items.read_ended(connection, batch.batch_id, after=after, until=until, failed=failed, limit=PAGE)
-        yield from page
-        if len(page) < PAGE:
-            return
-        after = page[-1].ended_no
 
 
 def claim(database: Database, *, most: int, worker: str) -> Chunk | None:

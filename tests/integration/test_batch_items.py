@@ -15,12 +15,13 @@ from app.db import batch_leases, schema
 from app.domain.batches import Batch, BatchStatus, Chunk, Item, NewItem, document
 from app.domain.jobs import LEASE, MAX_CRASHES, RETRY_PAUSES
 from app.errors import Conflict, IdempotentParameterMismatch, InternalServerError, InvalidParameter, ValidationError
-from app.services import batches
+from app.services import batch_results, batches
 from app.services.batch_outcomes import BatchOutcomes, Ended
 from app.services.batch_uploads import Uploads
 from app.services.batches import NewBatch
+from app.services.indexing import IndexedImage, Indexing
 from tests.desk import WEBHOOK_URL, Desk
-from tests.factories import make_account
+from tests.factories import make_account, make_collection, make_face, make_image
 
 DEFAULTS = {"CollectionId": "people"}
 
@@ -329,8 +330,8 @@ def read(
 ) -> list[Any]:
     batch = batch_desk.get(batch)
     database = batch_desk.desk.database
-    until = batches.readable_until(database, batch, after=after, most=most, failed=failed)
-    return list(batches.read_ended(database, batch, after=after, until=until, failed=failed))
+    until = batch_results.readable_until(database, batch, after=after, most=most, failed=failed)
+    return list(batch_results.read_ended(database, batch, after=after, until=until, failed=failed))
 
 
 def test_failures_are_read_separately_and_in_pieces(batch_desk: BatchDesk) -> None:
@@ -399,3 +400,44 @@ def test_an_upload_that_broke_off_is_deleted_and_nothing_else(batch_desk: BatchD
     assert len(batch_desk.desk.rows(schema.batch_items)) == 2
     with pytest.raises(Conflict):
         uploads._add(batch_id, make_items(1))
+
+
+def indexing(batch_desk: BatchDesk, *images: IndexedImage, collection: str = "people") -> list[Indexing]:
+    return [Indexing(batch_desk.desk.account.account_id, collection, image) for image in images]
+
+
+def test_images_of_one_chunk_are_indexed_together_and_none_twice(batch_desk: BatchDesk) -> None:
+    make_collection(batch_desk.desk.database, batch_desk.desk.account)
+    new = NewBatch(batch_desk.desk.account.account_id, "IndexFaces", DEFAULTS)
+    batch, _ = batches.submit(batch_desk.desk.database, batch_desk.desk.doorbell, new, make_items(5))
+    chunk = batch_desk.claim()
+    one, two = make_face(place=1), make_face(place=2)
+    writes = indexing(
+        batch_desk,
+        make_image(one, two, image="a", external="a"),
+        make_image(one, image="a", external="a"),  # the same image once more
+        make_image(one, image="a", external="another id"),
+        make_image(two, image="b"),
+        make_image(image="nobody"),
+    )
+    batch_desk.finish(chunk, *(Ended(item, write) for item, write in zip(chunk.items, writes, strict=True)))
+    assert batch_desk.statuses(batch) == ["SUCCEEDED"] * 5
+    results = [row["result"]["FaceRecords"] for row in batch_desk.rows(batch)]
+    assert [len(records) for records in results] == [2, 1, 1, 1, 0]
+    assert results[1][0]["Face"]["FaceId"] == results[0][0]["Face"]["FaceId"]
+    stored = batch_desk.desk.rows(schema.faces)
+    mine = [row for row in stored if str(row["face_id"]) in json.dumps(results)]
+    assert sorted(row["face_no"] for row in mine) == [1, 2, 3, 4]
+    assert sorted(row["external_image_id"] or "" for row in mine) == ["", "a", "a", "another id"]
+
+
+def test_a_collection_that_is_gone_fails_its_items_and_no_other(batch_desk: BatchDesk) -> None:
+    make_collection(batch_desk.desk.database, batch_desk.desk.account)
+    new = NewBatch(batch_desk.desk.account.account_id, "IndexFaces", {})
+    batch, _ = batches.submit(batch_desk.desk.database, batch_desk.desk.doorbell, new, make_items(4))
+    chunk = batch_desk.claim()
+    images = [make_image(make_face(place=place), image=str(place)) for place in range(4)]
+    writes = [*indexing(batch_desk, *images[:2], collection="gone"), *indexing(batch_desk, *images[2:])]
+    batch_desk.finish(chunk, *(Ended(item, write) for item, write in zip(chunk.items, writes, strict=True)))
+    assert batch_desk.statuses(batch) == ["FAILED", "FAILED", "SUCCEEDED", "SUCCEEDED"]
+    assert batch_desk.rows(batch)[0]["error"]["Code"] == "ResourceNotFoundException"

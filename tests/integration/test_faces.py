@@ -13,9 +13,10 @@ from app.db import schema
 from app.db.session import Database
 from app.domain.faces import RejectedFace
 from app.errors import CollectionNotFound, InvalidParameter
-from app.services import faces
+from app.services import faces, indexing
 from app.services.collections import describe_collection
-from app.services.faces import MAX_MATCHES, IndexedImage
+from app.services.faces import MAX_MATCHES
+from app.services.indexing import IndexedImage
 from tests.factories import (
     Account,
     lookalikes,
@@ -39,7 +40,7 @@ def people(database: Database, account: Account) -> int:
 
 def index(database: Database, account: Account, image: IndexedImage) -> list[str]:
     with database.transaction() as connection:
-        document = faces.index(connection, account.account_id, "people", image)
+        document = indexing.index(connection, account.account_id, "people", image)
     return [record["Face"]["FaceId"] for record in document["FaceRecords"]]
 
 
@@ -59,7 +60,7 @@ def test_a_stored_face_is_shown_as_it_was_seen(database: Database, account: Acco
     seen, blurred = make_face(place=3), make_face(place=4)
     image = make_image(seen, external="alice", rejected=[RejectedFace(blurred, ("LOW_SHARPNESS",))])
     with database.transaction() as connection:
-        document = faces.index(connection, account.account_id, "people", image)
+        document = indexing.index(connection, account.account_id, "people", image)
     (record,) = document["FaceRecords"]
     face = record["Face"]
     assert (face["ExternalImageId"], face["ImageId"]) == ("alice", str(image.image_id))
@@ -140,7 +141,7 @@ def test_numbers_have_no_gaps_although_writers_race_and_fail(database: Database,
     def work(number: int) -> None:
         image = make_image(*(make_face(place=place) for place in range(1 + number % 3)), image=str(number))
         with database.transaction() as connection:
-            faces.index(connection, account.account_id, "people", image)
+            indexing.index(connection, account.account_id, "people", image)
             if number % 4 == 0:
                 raise Interrupted
 

@@ -11,7 +11,7 @@ from app.db import jobs as rows
 from app.db.session import Database
 from app.domain.faces import DetectedFace
 from app.domain.webhooks import LEASE
-from app.services import collections, faces, jobs
+from app.services import collections, faces, indexing, jobs
 from tests.desk import WEBHOOK_URL, Desk
 from tests.factories import make_face, make_image, random_embeddings
 
@@ -68,7 +68,7 @@ def index(desk: Desk, mark: str, *seen: DetectedFace) -> list[str]:
     )
     image = make_image(*seen, external=mark, image=str(uuid.uuid4()), source={"Url": f"https://example.com/{mark}"})
     account_id = desk.account.account_id
-    assert desk.outcomes.succeed(desk.claim(), lambda connection: faces.index(connection, account_id, mark, image))
+    assert desk.outcomes.succeed(desk.claim(), lambda connection: indexing.index(connection, account_id, mark, image))
     with desk.database.transaction() as connection:
         (row,) = deliveries.claim(connection, lease=LEASE, limit=1)
         answer = {"status_code": 500, "error": mark, "milliseconds": 1, "answer": mark.encode()}

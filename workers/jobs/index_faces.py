@@ -8,8 +8,8 @@ from app.db import second_versions
 from app.domain import crops
 from app.domain.faces import choose
 from app.domain.jobs import Claim
-from app.services import collections, faces
-from app.services.faces import IndexedImage
+from app.services import collections
+from app.services.indexing import IndexedImage, Indexing
 from app.services.outcomes import Complete
 from workers.jobs.image import look
 from workers.runtime import Runtime
@@ -42,4 +42,4 @@ def run(claim: Claim, runtime: Runtime) -> Complete:
         others={other.version: runtime.engines.of(other).embed(cut) for other in others if collection.indexes_other},
         crops=[encode(crop) for crop in cut] if keeps else [],
     )
-    return lambda connection: faces.index(connection, claim.account_id, name, indexed)
+    return Indexing(claim.account_id, name, indexed)
