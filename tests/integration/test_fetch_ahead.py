@@ -1,5 +1,6 @@
 """Pictures that are fetched ahead: given once, never too many, and errors come when the picture is asked for."""
 
+import threading
 import time
 from collections.abc import Iterator
 
@@ -11,6 +12,7 @@ from app.domain.images import ImageReference, InlineImage, UrlImage
 from app.errors import InvalidImageUrl
 from tests.held import HeldServer
 from tests.live import free_port
+from workers import ahead
 from workers.ahead import AheadFetcher
 from workers.fetch import Fetcher, make_s3_client
 from workers.outbound import Dialer
@@ -23,7 +25,9 @@ def pictures() -> Iterator[HeldServer]:
 
 
 @pytest.fixture
-def fetcher() -> AheadFetcher:
+def fetcher(monkeypatch: pytest.MonkeyPatch) -> AheadFetcher:
+    """A fetcher that takes every store for a far one."""
+    monkeypatch.setattr(ahead, "FAR_SECONDS", -1.0)
     dialer = Dialer(parse_networks(["127.0.0.0/8"]))
     return AheadFetcher(Fetcher(dialer, make_s3_client(Settings())), threads=2)
 
@@ -71,3 +75,18 @@ def test_an_error_comes_when_the_picture_is_asked_for(fetcher: AheadFetcher) -> 
 
 def test_bytes_of_a_job_are_read_when_they_are_asked_for(fetcher: AheadFetcher) -> None:
     assert fetch(fetcher, InlineImage("Image", "digest")) == b"Image"
+
+
+def test_ahead_is_fetched_only_from_where_it_takes_long(
+    fetcher: AheadFetcher, pictures: HeldServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "FAR_SECONDS", 0.01)
+    fetch(fetcher, UrlImage(f"{pictures.url}/near.jpg"))
+    fetcher.begin(UrlImage(f"{pictures.url}/next.jpg"))
+    assert fetcher._held == {}
+    pictures.hold()
+    threading.Timer(0.5, pictures.release).start()
+    fetch(fetcher, UrlImage(f"{pictures.url}/far.jpg"))
+    fetcher.begin(UrlImage(f"{pictures.url}/next.jpg"))
+    assert fetch(fetcher, UrlImage(f"{pictures.url}/next.jpg")) == b"a picture"
+    assert pictures.paths == ["/near.jpg", "/far.jpg", "/next.jpg"]
