@@ -80,12 +80,12 @@ def test_bytes_of_a_job_are_read_when_they_are_asked_for(fetcher: AheadFetcher) 
 def test_ahead_is_fetched_only_from_where_it_takes_long(
     fetcher: AheadFetcher, pictures: HeldServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ahead, "FAR_SECONDS", 0.01)
+    monkeypatch.setattr(ahead, "FAR_SECONDS", 0.03)
     fetch(fetcher, UrlImage(f"{pictures.url}/near.jpg"))
     fetcher.begin(UrlImage(f"{pictures.url}/next.jpg"))
     assert fetcher._held == {}
     pictures.hold()
-    threading.Timer(0.5, pictures.release).start()
+    threading.Timer(0.7, pictures.release).start()
     fetch(fetcher, UrlImage(f"{pictures.url}/far.jpg"))
     fetcher.begin(UrlImage(f"{pictures.url}/next.jpg"))
     assert fetch(fetcher, UrlImage(f"{pictures.url}/next.jpg")) == b"a picture"
