@@ -41,7 +41,8 @@ def run_next(lane: str) -> bool:
 
 def _run_urgent() -> bool:
     with current().slots.urgent():
-        return _run_next(Lane.INTERACTIVE)
+        # Whoever waited for a slot until the process was asked to end leaves the job to another one: it begins nothing any more.
+        return not current().stopping.is_set() and _run_next(Lane.INTERACTIVE)
 
 
 def _run_bulk_job() -> bool:
