@@ -41,7 +41,7 @@ def run_next(lane: str) -> bool:
 
 def _run_urgent() -> bool:
     with current().slots.urgent():
-        # Whoever waited for a slot until the process was asked to end leaves the job to another one: it begins nothing any more.
+        # Who waited for a slot until the process was asked to end begins nothing any more: the job is another one's.
         return not current().stopping.is_set() and _run_next(Lane.INTERACTIVE)
 
 
