@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from app.assets import pull_models, pull_samples
@@ -17,6 +18,10 @@ from tests.live import LiveStack
 from tests.s3 import S3Server
 
 pytest.register_assert_rewrite("tests.faults")
+
+# How long an example takes says something about the machine, and nothing about the code.
+hypothesis.settings.register_profile("rekollect", deadline=None)
+hypothesis.settings.load_profile("rekollect")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import redis
 from app.db import schema
 from app.domain.jobs import LEASE, Status, document
 from app.domain.webhooks import MAX_BODY_BYTES
-from app.errors import InvalidParameter
+from app.errors import EndpointNotFound, InvalidParameter
 from app.services import events
 from app.services.endpoints import Endpoints
 from tests.desk import WEBHOOK_URL, Desk
@@ -163,14 +163,19 @@ def test_a_job_that_names_an_endpoint_tells_that_one_alone(desk: Desk, disabled:
     assert told(desk) == {named}
 
 
-def test_a_job_that_names_an_endpoint_of_another_account_or_a_deleted_one_tells_nobody(desk: Desk) -> None:
-    foreign, _ = make_endpoint(desk.database, make_account(desk.database))
+def test_a_job_whose_endpoint_was_deleted_meanwhile_tells_nobody(desk: Desk) -> None:
     deleted, _ = make_endpoint(desk.database, desk.account)
+    desk.submit(webhook_endpoint_id=deleted)
     Endpoints(desk.database, CIPHER).delete(desk.account.account_id, str(deleted))
-    for endpoint_id in (foreign, deleted):
-        desk.submit(webhook_endpoint_id=endpoint_id)
-        assert desk.outcomes.succeed(desk.claim(), lambda connection: {})
+    assert desk.outcomes.succeed(desk.claim(), lambda connection: {})
     assert desk.rows(schema.events) == []
+
+
+def test_an_endpoint_of_another_account_cannot_be_named(desk: Desk) -> None:
+    foreign, _ = make_endpoint(desk.database, make_account(desk.database))
+    with pytest.raises(EndpointNotFound):
+        desk.submit(webhook_endpoint_id=foreign)
+    assert desk.rows(schema.jobs) == []
 
 
 def test_a_report_about_an_endpoint_goes_to_the_others_that_want_it(desk: Desk) -> None:
