@@ -4,11 +4,11 @@ REKOLLECT_BENCH_ITEMS (20,000) and REKOLLECT_BENCH_FAULTY_ITEMS (3,000) shorten 
 distinct ids; the bare loop fetches them from the same store with as many threads as the worker has, and forgets what it finds.
 """
 
+import contextlib
 import os
 import random
 import signal
 import statistics
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -201,10 +201,10 @@ def _kill_until_done(faulty: FaultyStack, batch_id: str) -> int:
     """Kill a process every few seconds until the batch ends; give how many were killed."""
     chance, kills = random.Random(7), 0  # noqa: S311 - the same victims each time
     victims = (*faults.VICTIMS, "worker-1", "worker-2", "valkey", "postgres")
-    stop = threading.Event()
-    while not faults.is_done(faulty, batch_id) and not stop.is_set():
-        faulty.send(signal.SIGKILL, chance.choice(victims))
-        kills += 1
+    while not faults.is_done(faulty, batch_id):
+        with contextlib.suppress(ProcessLookupError):  # it ended of an earlier kill, and is not started again yet
+            faulty.send(signal.SIGKILL, chance.choice(victims))
+            kills += 1
         pause = time.monotonic() + chance.uniform(2.0, 8.0)
         faulty.until(lambda until=pause: time.monotonic() > until, "a moment passes", seconds=30)
         faulty.until(faulty.live.stack.ready, "the api is ready", seconds=60)
