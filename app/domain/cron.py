@@ -5,6 +5,7 @@ twice in autumn comes due once, as Debian's cron does; an expression whose minut
 Whoever asks from inside such an hour still gets a later time, never an earlier one.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -21,6 +22,9 @@ MAX_MISSED = 100
 
 #: A due time that was found later than this was missed.
 LATE = timedelta(minutes=1)
+
+#: How far back is looked first for what was missed.
+_FIRST_LOOK = timedelta(hours=2)
 
 _FIELDS = 5
 MAX_LENGTH = 128
@@ -53,18 +57,32 @@ class Rule:
     def due(self, first: datetime, now: datetime) -> list[datetime]:
         """List which due times from the first one known until now become runs, oldest first."""
         limit = MAX_MISSED if self.catch_up is CatchUp.ALL else 1
-        found: list[datetime] = []
-        for moment in self._walk(self.following(now), reverse=True):
-            if moment < first or len(found) == limit:
-                break
-            found.append(moment)
+        found = self._newest(first, now, limit)
         if self.catch_up is CatchUp.SKIP:
             found = [moment for moment in found if now - moment <= LATE]
-        return found[::-1]
+        return found
 
-    def _walk(self, moment: datetime, *, reverse: bool = False) -> Iterator[datetime]:
+    def _newest(self, first: datetime, now: datetime, limit: int) -> list[datetime]:
+        """List the newest due times until now, oldest first.
+
+        Always walked forward, where a schedule's own times are: backward, a clock that is changed shows others. The look back
+        grows until there are enough, so that a long outage of a frequent schedule costs little.
+        """
+        span = _FIRST_LOOK
+        while True:
+            start = now - span
+            moment = first if start <= first else self.following(start)
+            found: deque[datetime] = deque(maxlen=limit)
+            while moment <= now:
+                found.append(moment)
+                moment = self.following(moment)
+            if len(found) == limit or start <= first:
+                return list(found)
+            span *= 4
+
+    def _walk(self, moment: datetime) -> Iterator[datetime]:
         try:
-            times = CronSim(self.cron, moment.astimezone(_zone(self.time_zone)), reverse=reverse)
+            times = CronSim(self.cron, moment.astimezone(_zone(self.time_zone)))
         except CronSimError as error:
             raise ValueError(str(error)) from error
         return (time.astimezone(UTC) for time in times)
