@@ -46,7 +46,7 @@ def _submit(shared: Context, submission: Submission) -> Response:
     wait = _preferred_wait()
     job, replayed = jobs.submit(shared.database, shared.doorbell, submission, shared.admission)
     job, waited = _wait(shared, job, wait)
-    answer = _answer(shared, job, status=200 if job.done else 202)
+    answer = _answer(shared, job, None, status=200 if job.done else 202)
     answer.headers["Location"] = f"/v1/jobs/{job.job_id}"
     if replayed:
         answer.headers["Idempotency-Replayed"] = "true"
@@ -95,7 +95,7 @@ def show(job_id: str) -> Response:
     if not _NUMBER.fullmatch(seconds):
         raise ValidationError("wait must be a whole number of seconds.")
     job, _ = _wait(shared, _find(shared, caller, job_id), min(int(seconds), LONGEST_WAIT_SECONDS))
-    answer = _answer(shared, job, status=200)
+    answer = _answer(shared, job, jobs.position(shared.database, job), status=200)
     answer.make_conditional(request)
     return answer
 
@@ -108,7 +108,7 @@ def cancel(job_id: str) -> Response:
     job = shared.outcomes.cancel(caller.account_id, job_id)
     if job is None:  # purged between the two looks
         raise JobNotFound(job_id)
-    return _answer(shared, job, status=200 if job.done else 202)
+    return _answer(shared, job, None, status=200 if job.done else 202)
 
 
 @blueprint.post("/<job_id>/retry")
@@ -131,24 +131,21 @@ def _find(shared: Context, caller: Caller, job_id: str) -> Job:
     return job
 
 
-def _answer(shared: Context, job: Job, *, status: int) -> Response:
-    position, retry_after = _estimates(shared, job)
+def _answer(shared: Context, job: Job, position: int | None, *, status: int) -> Response:
     answer = _json(document(job, position=position), status)
     # How many are before it changes all the time, and is no reason to send the job again.
     answer.set_etag(_digest(json.dumps(document(job)).encode()))
     if not job.done:
-        answer.headers["Retry-After"] = str(retry_after)
+        answer.headers["Retry-After"] = str(_retry_after(shared, job))
     return answer
 
 
-def _estimates(shared: Context, job: Job) -> tuple[int | None, int]:
-    """Estimate a job's place in the queue and when to ask again; a job that was committed is answered without them too."""
-    if job.done:
-        return None, 0
+def _retry_after(shared: Context, job: Job) -> int:
+    """Estimate when to ask again; a job that was committed is answered without Postgres too."""
     try:
-        return jobs.position(shared.database, job), shared.admission.wait_seconds(job.account_id, priority(job).lane)
+        return shared.admission.wait_seconds(job.account_id, priority(job).lane)
     except ServiceUnavailable:
-        return None, 1
+        return 1
 
 
 def _json(body: dict[str, Any], status: int = 200) -> Response:
