@@ -55,7 +55,7 @@ class Rule:
         raise ValueError("it never comes due")
 
     def due(self, first: datetime, now: datetime) -> list[datetime]:
-        """List which due times from the first one known until now become runs, oldest first."""
+        """List which due times from the first one known, which is one itself, until now become runs, oldest first."""
         limit = MAX_MISSED if self.catch_up is CatchUp.ALL else 1
         found = self._newest(first, now, limit)
         if self.catch_up is CatchUp.SKIP:
