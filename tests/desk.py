@@ -65,7 +65,7 @@ class Desk:
         return claim
 
     def find_work(self, lane: str = Lane.INTERACTIVE, *, worker: str = "worker") -> Claim | None:
-        return jobs.claim(self.database, lane, worker=worker, run_timeout=timedelta(seconds=60))
+        return jobs.claim(self.database, lane, worker=worker, run_timeout=timedelta(seconds=60), most_running=1000)
 
     def renew(self, *claims: Claim) -> set[tuple[str, int]]:
         return jobs.renew(self.database, list(claims))

@@ -228,9 +228,7 @@ def again(database: Database, job: Job, *, idempotency_key: str | None) -> Submi
     )
 
 
-def claim(
-    database: Database, lane: str, *, worker: str, run_timeout: timedelta, most_running: int = 1_000
-) -> Claim | None:
+def claim(database: Database, lane: str, *, worker: str, run_timeout: timedelta, most_running: int) -> Claim | None:
     """Take the next job of a lane, or None where there is none of an account that may have one more running."""
     with database.statement() as connection:
         return claims.claim(connection, lane, worker=worker, run_timeout=run_timeout, most_running=most_running)
