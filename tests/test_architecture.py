@@ -24,7 +24,7 @@ LAYERS = (
     ("workers.bulk",),
     ("app.api", "workers.courier", "workers.jobs", "workers.schedules"),
     ("workers.runtime",),
-    ("workers.store", "workers.ahead"),
+    ("workers.store",),
     (
         "workers.heartbeat",
         "workers.bells",
@@ -34,6 +34,7 @@ LAYERS = (
         "workers.drain",
         "workers.insist",
         "workers.slots",
+        "workers.cores",
         "workers.webhooks",
         "workers.fetch",
         "workers.vision",
