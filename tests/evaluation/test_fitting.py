@@ -23,6 +23,9 @@ def strangers(count: int, parabola: tuple[float, float, float] = PUBLISHED) -> F
     return np.asarray((-linear - np.sqrt(linear**2 - 4 * quadratic * missing)) / (2 * quadratic), np.float32)
 
 
+LARGE = strangers(2_000_000)
+
+
 def test_the_published_curve_comes_out_of_pairs_that_show_both_anchors() -> None:
     found = fit(strangers(20_000_000))
     assert [anchor.extrapolated for anchor in found.anchors] == [False, False]
@@ -40,6 +43,24 @@ def test_what_is_too_rare_to_be_seen_is_extrapolated_along_the_parabola(count: i
     assert [anchor.extrapolated for anchor in found.anchors] == [count < 100_000, True]
     assert found.anchors[1].cosine == pytest.approx(0.507, abs=0.01)
     assert found.lowest_rate_seen == pytest.approx(10 / count)
+
+
+def drawn(count: int, seed: int) -> Floats:
+    """Draw cosines at random that follow the parabola, ascending."""
+    places = np.sort(np.random.default_rng(seed).choice(LARGE, count))
+    return np.asarray(places)
+
+
+@pytest.mark.parametrize("count", [3_000, 30_000, 100_000])
+def test_a_deviation_is_about_what_other_draws_show(count: int) -> None:
+    fits = [fit(drawn(count, seed)) for seed in range(12)]
+    spread = float(np.std([found.anchors[1].cosine for found in fits]))
+    told = float(np.median([found.anchors[1].deviation or 0.0 for found in fits]))
+    assert 0.5 < told / spread < 2.0
+
+
+def test_what_is_seen_has_no_deviation_of_an_extrapolation() -> None:
+    assert [anchor.deviation is None for anchor in fit(LARGE).anchors] == [True, False]
 
 
 def test_the_curve_goes_through_its_anchors() -> None:

@@ -22,16 +22,28 @@ ANCHORS = ((80.0, 1e-4), (99.0, 1e-6))
 FEWEST_IMPOSTORS = 1_000
 _HIGHEST_RATE = 1e-1
 _POINTS = 40
+_REDRAWS = 200
+
+#: From so many false matches on, chance moves a rate less than the parabola misses it: they weigh no more than that.
+_MANY_ERRORS = 1_000
+
+Parabola = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """One point of the curve, and whether it was seen or extrapolated."""
+    """One point of the curve, seen or extrapolated."""
 
     similarity: float
     false_match_rate: float
     cosine: float
-    extrapolated: bool
+    #: Of an extrapolated cosine, the standard deviation that chance alone gives it; pairs share pictures, so it is the least.
+    deviation: float | None
+
+    @property
+    def extrapolated(self) -> bool:
+        """Whether there were too few pairs to count this rate."""
+        return self.deviation is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +52,35 @@ class Fit:
 
     curve: SimilarityCurve
     anchors: tuple[Anchor, ...]
-    parabola: tuple[float, float, float]
+    parabola: Parabola
     lowest_rate_seen: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tail:
+    """False match rates that are seen, evenly spread over the decades and falling, and the cosines that have them."""
+
+    rates: Floats
+    cosines: Floats
+    pairs: int
+
+    def parabola(self, rates: Floats) -> Parabola:
+        """Fit log10 of rates over the cosines; a line where the tail is heavier than any parabola that falls."""
+        weights = np.sqrt(np.minimum(self.rates * self.pairs, _MANY_ERRORS))
+        logs = np.log10(np.maximum(rates, 0.5 / self.pairs))
+        quadratic, linear, constant = np.polyfit(self.cosines, logs, 2, w=weights)
+        if quadratic >= 0.0:
+            quadratic, (linear, constant) = 0.0, np.polyfit(self.cosines, logs, 1, w=weights)
+        return float(quadratic), float(linear), float(constant)
+
+    def deviation(self, log_rate: float) -> float:
+        """Draw the pairs anew, and see how far the cosine of a rate moves: half of what two thirds of the draws span."""
+        shares = -np.diff(np.concatenate([[1.0], self.rates, [0.0]]))
+        counts = np.random.default_rng(0).multinomial(self.pairs, shares, size=_REDRAWS)
+        redrawn = np.cumsum(counts[:, :0:-1], axis=1)[:, ::-1] / self.pairs
+        cosines = [min(_cosine(self.parabola(rates), log_rate), 1.0) for rates in redrawn]
+        low, high = np.quantile(cosines, [1 / 6, 5 / 6])
+        return float(high - low) / 2
 
 
 def fit(impostor: Floats) -> Fit:
@@ -51,36 +90,32 @@ def fit(impostor: Floats) -> Fit:
             f"a curve needs {FEWEST_IMPOSTORS} pairs of strangers at least, there are {len(impostor)}: "
             "take all pairs of a folder (--all-pairs)"
         )
-    lowest = FEWEST_ERRORS / len(impostor)
-    parabola = _parabola(impostor, lowest)
-    anchors = tuple(_anchor(impostor, similarity, rate, parabola) for similarity, rate in ANCHORS)
-    (low, high) = anchors
+    tail = _tail(impostor)
+    parabola = tail.parabola(tail.rates)
+    low, high = (_anchor(impostor, tail, parabola, similarity, rate) for similarity, rate in ANCHORS)
     if not -1.0 <= low.cosine < high.cosine <= 1.0:
         raise EvaluationError("the cosines of strangers do not fall off as they must: there is no curve for this model")
     slope = (_log_odds(high.similarity) - _log_odds(low.similarity)) / (high.cosine - low.cosine)
-    return Fit(SimilarityCurve(slope, slope * low.cosine - _log_odds(low.similarity)), anchors, parabola, lowest)
+    curve = SimilarityCurve(slope, slope * low.cosine - _log_odds(low.similarity))
+    return Fit(curve, (low, high), parabola, float(tail.rates[-1]))
 
 
-def _anchor(impostor: Floats, similarity: float, rate: float, parabola: tuple[float, float, float]) -> Anchor:
-    seen = enough(rate * len(impostor))
-    cosine = threshold_at(impostor, rate) if seen else _cosine(parabola, math.log10(rate))
-    return Anchor(similarity, rate, cosine, extrapolated=not seen)
-
-
-def _parabola(impostor: Floats, lowest: float) -> tuple[float, float, float]:
-    """Fit log10 FMR over the cosine at rates that are evenly spread over the decades, down to the lowest that is told."""
-    rates = np.geomspace(_HIGHEST_RATE, lowest, _POINTS)
+def _tail(impostor: Floats) -> _Tail:
+    rates = np.geomspace(_HIGHEST_RATE, FEWEST_ERRORS / len(impostor), _POINTS)
     cosines = np.array([threshold_at(impostor, rate) for rate in rates])
     usable = cosines >= -1.0  # below that are failures to enrol
     if len(np.unique(cosines[usable])) < 3:
         raise EvaluationError("the cosines of strangers are all alike: there is no curve for this model")
-    quadratic, linear, constant = np.polyfit(cosines[usable], np.log10(rates[usable]), 2)
-    if quadratic >= 0.0:  # the tail is heavier than any parabola that falls; a line keeps the anchors on the safe side
-        quadratic, (linear, constant) = 0.0, np.polyfit(cosines[usable], np.log10(rates[usable]), 1)
-    return float(quadratic), float(linear), float(constant)
+    return _Tail(rates[usable], cosines[usable], len(impostor))
 
 
-def _cosine(parabola: tuple[float, float, float], log_rate: float) -> float:
+def _anchor(impostor: Floats, tail: _Tail, parabola: Parabola, similarity: float, rate: float) -> Anchor:
+    if enough(rate * len(impostor)):
+        return Anchor(similarity, rate, threshold_at(impostor, rate), deviation=None)
+    return Anchor(similarity, rate, _cosine(parabola, math.log10(rate)), tail.deviation(math.log10(rate)))
+
+
+def _cosine(parabola: Parabola, log_rate: float) -> float:
     """Solve the parabola for its falling side; infinity where it never gets there."""
     quadratic, linear, constant = parabola
     missing = constant - log_rate
