@@ -1,7 +1,8 @@
 """How the threads of a worker are shared: what somebody waits for starts at once, and bulk work makes way between two items.
 
-The pool has one thread more than slots. Bulk work takes at most as many as there are slots, so one thread is always there to
-hear what is urgent; while that runs, one item less runs beside it.
+The pool has two threads more than slots. As many items of bulk work run at once as there are slots, in one thread more: while
+that one asks Postgres for a chunk or writes one, the cores go on. The last thread is always there to hear what is urgent; while
+that runs, one item less runs beside it.
 """
 
 import threading
@@ -38,9 +39,9 @@ class Slots:
 
     @contextmanager
     def bulk(self) -> Iterator[bool]:
-        """Take a thread for bulk work; the block is told False where it may not have one."""
+        """Take one of the threads for bulk work; the block is told False where it may not have one."""
         with self._changed:
-            taken = self._bulk < self._slots
+            taken = self._bulk <= self._slots
             self._bulk += taken
         try:
             yield taken
@@ -60,6 +61,7 @@ class Slots:
         with self._changed:
             while self._is_crowded() and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
+            self._changed.wait_for(lambda: self._items < self._slots)
             self._items += 1
         try:
             yield

@@ -73,8 +73,9 @@ def worker(arguments: argparse.Namespace) -> NoReturn:
     """Run jobs: fetch, look, search."""
     settings = Settings.from_environment()
     lanes = f"{Lane.INTERACTIVE},{Lane.BULK},{Lane.MAINTENANCE}"
-    # One thread more than jobs run at once: bulk work never takes it, so that what somebody waits for is heard at once.
-    _celery_worker("worker", lanes, settings.worker_threads + 1)
+    # Two threads more than jobs run at once: one writes what bulk work has done while the cores go on, and one is never taken
+    # by bulk work, so that what somebody waits for is heard at once.
+    _celery_worker("worker", lanes, settings.worker_threads + 2)
 
 
 def courier(arguments: argparse.Namespace) -> NoReturn:

@@ -11,10 +11,10 @@ from workers import slots
 from workers.slots import Slots
 
 
-def test_bulk_work_takes_as_many_threads_as_there_are_slots_and_no_more() -> None:
+def test_bulk_work_takes_one_thread_more_than_there_are_slots() -> None:
     shared = Slots(2)
     with ExitStack() as taken:
-        assert [taken.enter_context(shared.bulk()) for _ in range(3)] == [True, True, False]
+        assert [taken.enter_context(shared.bulk()) for _ in range(4)] == [True, True, True, False]
     with shared.bulk() as again:
         assert again
 
@@ -51,11 +51,12 @@ def test_an_item_loses_its_patience(monkeypatch: pytest.MonkeyPatch) -> None:
         assert 0.05 <= time.monotonic() - began < 5
 
 
-def test_as_many_urgent_jobs_run_at_once_as_there_are_slots() -> None:
+@pytest.mark.parametrize("kind", ["urgent", "item"])
+def test_as_many_of_a_kind_run_at_once_as_there_are_slots(kind: str) -> None:
     shared, running, most = Slots(2), [], []
 
     def run() -> None:
-        with shared.urgent():
+        with getattr(shared, kind)():
             running.append(1)
             most.append(len(running))
             time.sleep(0.02)
