@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,8 @@ def test_the_summary_and_the_report_are_written(rekollect: Run, known: Path, tmp
     assert run.returncode == 0, run.stderr
     assert "equal error rate" in run.stdout
     assert "OpenCV" in run.stdout
+    left_out = "rekollect: dlib is left out: face_recognition is not installed\n"
+    assert (left_out in run.stderr) == (find_spec("face_recognition") is None)
     text = (tmp_path / "report.html").read_text()
     assert "Evaluation of face model version 1.0" in text
     assert "nobody.jpg" in text
@@ -106,6 +109,25 @@ def test_pairs_in_folds_are_judged(rekollect: Run, known: Path) -> None:
     found = told(rekollect(written(known.with_name("pairs.csv"), lines), "--json"))
     assert found["accuracy"] == {"mean": 1.0, "standard_deviation": 0.0, "folds": 2}
     assert (found["persons"], found["search"]) == (None, [])
+
+
+def test_a_folder_in_the_layout_of_lfw_is_judged(rekollect: Run, portraits: dict[str, bytes], tmp_path: Path) -> None:
+    for name, place in {
+        "obama": "O_P/O_P_0001",
+        "obama2": "O_P/O_P_0002",
+        "obama3": "O_P/O_P_0003",
+        "biden": "B/B_0001",
+    }.items():
+        picture = tmp_path / "lfw" / "pictures" / f"{place}.jpg"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(portraits[name])
+    (tmp_path / "lfw" / "pairs.txt").write_text("2\t1\nO_P\t1\t2\nO_P\t1\tB\t1\nO_P\t2\t1\nB\t1\tO_P\t2\n")
+    found = told(rekollect("lfw", "--json"))
+    assert (found["pictures"], found["genuine_pairs"], found["impostor_pairs"]) == (3, 2, 2)
+    assert (found["accuracy"]["mean"], found["accuracy"]["folds"], found["search"]) == (1.0, 2, [])
+    searched = told(rekollect("lfw", "--json", "--all-pairs", "--gallery", "1", "2"))
+    assert (searched["pictures"], searched["genuine_pairs"], searched["impostor_pairs"]) == (4, 3, 3)
+    assert [one["searches_of_strangers"] + one["searches_of_enrolled"] for one in searched["search"]] == [3, 2]
 
 
 def test_a_file_is_measured_before_it_is_a_version(

@@ -31,7 +31,7 @@ def listed(pairs: Pairs | None) -> list[tuple[int, int, bool, int]]:
     return list(zip(*columns, strict=True))
 
 
-@pytest.mark.parametrize("inner", ["", "lfw-deepfunneled/"])
+@pytest.mark.parametrize("inner", ["", "lfw-deepfunneled/", "lfw/lfw/"])
 def test_lfw_is_read_as_it_is_unpacked(tmp_path: Path, inner: str) -> None:
     lay(tmp_path, *(inner + name for name in LFW))
     lines = ("2\t1", "Ann\t1\t2", "Ann\t2\tCid\t1", "Bea\t2\t1", "Bea\t1\tAnn\t1")

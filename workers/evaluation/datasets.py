@@ -51,8 +51,8 @@ def read(place: Path, *, all_pairs: bool = False) -> Dataset:
 
 
 def _read_folder(place: Path, *, central: bool) -> Dataset:
-    """Read PERSON/picture.jpg, here or one folder deeper, as LFW's archives unpack."""
-    for root in (place, *sorted(path for path in place.iterdir() if path.is_dir())):
+    """Read PERSON/picture.jpg, here or up to two folders deeper, as LFW's archives unpack."""
+    for root in (place, *sorted(place.glob("*/")), *sorted(place.glob("*/*/"))):
         pictures = sorted(path for path in root.glob("*/*") if path.suffix.lower() in SUFFIXES)
         if pictures:
             return Dataset(pictures, [path.parent.name for path in pictures], None, central)

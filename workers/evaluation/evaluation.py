@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.domain.face_models import SimilarityCurve
-from workers.evaluation import metrics
+from workers.evaluation import metrics, scores, search
 from workers.evaluation.datasets import Dataset
 from workers.evaluation.enrolment import Enrolment, Recognizer, enrol
 from workers.evaluation.fitting import Fit, fit
 from workers.evaluation.metrics import Accuracy, OperatingPoint
-from workers.evaluation.scores import Scores, score_all, score_pairs
-from workers.evaluation.search import Search, search
+from workers.evaluation.scores import Scores
+from workers.evaluation.search import Search
 
 #: What callers set as a threshold; 80 is the API's default.
 SIMILARITIES = (50.0, 70.0, 80.0, 90.0, 95.0, 97.0, 99.0, 99.9)
@@ -74,6 +74,10 @@ def evaluate(
 
     With `fitted`, the curve that the pictures themselves give takes the place of the version's own.
     """
+    if dataset.pairs is None:
+        scores.check(len(dataset.pictures))
+    for size in galleries:
+        search.check(dataset.persons, size)
     ours, enrolment = _verify(dataset, recognizer, threads, count)
     found = fit(ours.scores.impostor) if fitted else None
     curve = curve if found is None else found.curve
@@ -82,7 +86,7 @@ def evaluate(
         ours,
         curve,
         [_at_similarity(ours.scores, curve, similarity) for similarity in SIMILARITIES],
-        [search(enrolment, dataset.persons, size) for size in galleries],
+        [search.search(enrolment, dataset.persons, size) for size in galleries],
         found,
         [_verify(dataset, peer, threads, count)[0] for peer in peers],
     )
@@ -95,17 +99,17 @@ def _verify(
     enrolment = enrol(dataset.pictures, recognizer, threads=threads, count=lambda done: count(recognizer.name, done))
     seconds = time.monotonic() - began
     if dataset.pairs is None:
-        scores, accuracy = score_all(enrolment, dataset.persons), None
+        found, accuracy = scores.score_all(enrolment, dataset.persons), None
     else:
-        scores, values = score_pairs(enrolment, dataset.pairs)
+        found, values = scores.score_pairs(enrolment, dataset.pairs)
         accuracy = metrics.accuracy(values, dataset.pairs)
-    points = [metrics.operating_point(scores, rate) for rate in metrics.RATES]
-    error = metrics.equal_error_rate(scores)
-    return Verification(recognizer.name, enrolment.failures, seconds, scores, accuracy, error, points), enrolment
+    points = [metrics.operating_point(found, rate) for rate in metrics.RATES]
+    error = metrics.equal_error_rate(found)
+    return Verification(recognizer.name, enrolment.failures, seconds, found, accuracy, error, points), enrolment
 
 
-def _at_similarity(scores: Scores, curve: SimilarityCurve, similarity: float) -> AtSimilarity:
+def _at_similarity(found: Scores, curve: SimilarityCurve, similarity: float) -> AtSimilarity:
     cosine = curve.cosine(similarity)
-    false = metrics.share_at(scores.impostor, cosine)
-    false_matches = round((false or 0.0) * len(scores.impostor))
-    return AtSimilarity(similarity, cosine, false_matches, false, metrics.share_at(scores.genuine, cosine))
+    false = metrics.share_at(found.impostor, cosine)
+    false_matches = round((false or 0.0) * len(found.impostor))
+    return AtSimilarity(similarity, cosine, false_matches, false, metrics.share_at(found.genuine, cosine))

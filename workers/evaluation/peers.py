@@ -32,6 +32,8 @@ class OpenCV:
         self._central = central
         self._detector_file = str(require_model(settings, YUNET))
         self._recognizer_file = str(require_model(settings, SFACE))
+        # A recognizer warns at every start that it knows no targets.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         self._own = threading.local()  # a detector is set to a picture's size before it looks at it
 
     def embed(self, image: bytes) -> Embedded:

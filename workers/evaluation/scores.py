@@ -44,6 +44,12 @@ class Scores:
     unlike: list[Example]
 
 
+def check(pictures: int) -> None:
+    """Raise EvaluationError where all pairs of so many pictures are too many."""
+    if pictures > MOST_PICTURES:
+        raise EvaluationError(f"{pictures} pictures make too many pairs; {MOST_PICTURES} are the most")
+
+
 def score_pairs(enrolment: Enrolment, pairs: Pairs) -> tuple[Scores, Floats]:
     """Score listed pairs; also gives the scores in the order of the list."""
     values = enrolment.paired(pairs.left, pairs.right)
@@ -54,10 +60,8 @@ def score_pairs(enrolment: Enrolment, pairs: Pairs) -> tuple[Scores, Floats]:
 
 
 def score_all(enrolment: Enrolment, persons: list[str]) -> Scores:
-    """Score every pair of pictures once."""
+    """Score every pair of pictures once; no more pictures than `check` lets pass."""
     total = len(persons)
-    if total > MOST_PICTURES:
-        raise EvaluationError(f"{total} pictures make too many pairs; {MOST_PICTURES} are the most")
     _, labels, counts = np.unique(persons, return_inverse=True, return_counts=True)
     impostor = np.empty((total * total - int(np.sum(counts**2))) // 2, np.float32)
     filled = 0

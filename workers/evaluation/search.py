@@ -40,11 +40,16 @@ class Search:
         return share_at(self.strangers, threshold)
 
 
+def check(persons: list[str], size: int) -> None:
+    """Raise EvaluationError where there are not so many persons."""
+    known = len(set(persons))
+    if not 1 <= size <= known:
+        raise EvaluationError(f"a gallery of {size} persons cannot be made of {known}")
+
+
 def search(enrolment: Enrolment, persons: list[str], size: int) -> Search:
     """Search every picture that is not in the gallery; a person's first picture is the one enrolled."""
     _, first, labels = np.unique(persons, return_index=True, return_inverse=True)
-    if not 1 <= size <= len(first):
-        raise EvaluationError(f"a gallery of {size} persons cannot be made of {len(first)}")
     enrolled = np.sort(np.random.default_rng(0).permutation(len(first))[:size])
     gallery = first[enrolled]
     probes = np.setdiff1d(np.arange(len(persons)), gallery)
