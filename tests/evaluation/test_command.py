@@ -135,7 +135,9 @@ def test_a_file_is_measured_before_it_is_a_version(
 ) -> None:
     path = write_second_embedder(settings, tmp_path / "second.onnx")
     own = {"REKOLLECT_CACHE_DIR": str(tmp_path / "cache"), "REKOLLECT_MODELS_DIR": str(_models(settings))}
-    found = told(rekollect(known, "--json", "--model", path, "--mean", "0", "--std", "1", **own))
+    run = rekollect(known, "--json", "--model", path, "--mean", "0", "--std", "1", **own)
+    found = told(run)
+    assert "not fitted to this model" in run.stderr
     assert found["recognizer"] == "face model version second.onnx"
     assert found["equal_error_rate"] == 0.0
 

@@ -58,6 +58,8 @@ def _evaluate(options: Options, settings: Settings) -> Evaluation:
     if not galleries:
         dataset = dataset.paired()
     version = choose(settings, options)
+    if options.dimension is not None and not options.fit:
+        sys.stderr.write("rekollect: similarities follow the curve of version 1.0, not fitted to this model (--fit)\n")
     engine = FaceEngine.load(settings, version)
     return evaluate(
         dataset,
