@@ -61,6 +61,15 @@ def make_collection(database: Database, account: Account, name: str = "people", 
     return row
 
 
+def move_collection(database: Database, collection: Row, bucket: int) -> None:
+    """Move a collection's faces from one bucket to another at once."""
+    vectors, rows = schema.face_vectors[NEWEST.version], schema.collections
+    with database.transaction() as connection:
+        for table, values in ((vectors, {"bucket": bucket}), (rows, {"buckets": [bucket]})):
+            mine = table.c.collection_id == collection.collection_id
+            connection.execute(sa.update(table).where(mine).values(**values))
+
+
 def make_submission(account_id: int, **changes: Any) -> Submission:
     values: dict[str, Any] = {
         "operation": "IndexFaces",

@@ -92,6 +92,12 @@ def unpaired(
     return sorted(row[0] for row in found if row[0] is not None), sorted(row[1] for row in found if row[0] is None)
 
 
+def is_where_it_was(connection: Connection, collection: Row) -> bool:
+    """Tell whether a collection's vectors still lie in the buckets that its row named when it was read."""
+    statement = sa.select(collections.c.buckets).where(collections.c.collection_id == collection.collection_id)
+    return bool(connection.execute(statement).scalar_one_or_none() == collection.buckets)
+
+
 def _number(table: sa.Table) -> sa.Column[int]:
     column: sa.Column[int] = table.c.face_no if table is faces else table.c.user_no
     return column

@@ -2,6 +2,9 @@
 
 A search scans a narrow half-precision table with the threshold in its WHERE, then the caller reads the float32 truth of the
 hits and `decide` keeps those that are truly above the threshold: every one, and no other.
+
+Invariant: writers hold the lock of the collection's row, so the buckets that it names are theirs; a search holds none, and the
+very statement that scans tells whether the rows have moved since.
 """
 
 from collections.abc import Sequence
@@ -11,6 +14,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from app.db.schema import collections
 from app.db.session import Row
 
 #: Half precision moves each number by at most 2**-11 of itself, hence a cosine of unit vectors by at most 2**-10 (Cauchy and
@@ -31,20 +35,38 @@ class Hit(NamedTuple):
 def scan(
     connection: Connection, table: sa.Table, collection: Row, vector: bytes, *, min_cosine: float, limit: int
 ) -> list[int]:
-    """Give the numbers of the rows that may be above the threshold, nearest first, a few more than the limit."""
-    distance = table.c.embedding.max_inner_product(_array(vector))  # the negative cosine of unit vectors
-    statement = (
-        sa.select(table.c.number)
-        .where(
-            table.c.bucket.in_(collection.buckets),
-            table.c.collection_id == collection.collection_id,
-            distance <= -(min_cosine - _HALF_PRECISION_MARGIN),
+    """Give the numbers of the rows that may be above the threshold, a few more than the limit; the nearest ones."""
+    number, buckets = collection.collection_id, collection.buckets
+    wanted = min_cosine - _HALF_PRECISION_MARGIN
+    while True:
+        hits = _scan(table, number, buckets, vector, min_cosine=wanted, limit=limit + _EXTRA_ROWS).subquery("hits")
+        is_current = collections.c.buckets == sa.literal(buckets, collections.c.buckets.type)
+        statement = (
+            sa.select(is_current.label("is_current"), hits.c.number)
+            .select_from(collections.outerjoin(hits, sa.true()))
+            .where(collections.c.collection_id == number)
         )
+        rows = list(connection.execute(statement))
+        if not rows:  # the collection was deleted
+            return []
+        if rows[0].is_current:
+            return [row.number for row in rows if row.number is not None]
+        # Rows moved, or began to, after the collection was read: they may lie where this scan did not look.
+        again = sa.select(collections.c.buckets).where(collections.c.collection_id == number)
+        buckets = connection.execute(again).scalar_one_or_none() or []
+
+
+def _scan(
+    table: sa.Table, collection_id: int, buckets: Sequence[int], vector: bytes, *, min_cosine: float, limit: int
+) -> sa.Select[tuple[int]]:
+    distance = table.c.embedding.max_inner_product(_array(vector))  # the negative cosine of unit vectors
+    return (
+        sa.select(table.c.number)
+        .where(table.c.bucket.in_(buckets), table.c.collection_id == collection_id, distance <= -min_cosine)
         # «+ 0.0»: no approximate index can ever serve this order silently.
         .order_by(distance + 0.0)
-        .limit(limit + _EXTRA_ROWS)
+        .limit(limit)
     )
-    return list(connection.execute(statement).scalars())
 
 
 def decide(rows: Sequence[Row], truths: Sequence[bytes], vector: bytes, *, min_cosine: float, limit: int) -> list[Hit]:

@@ -102,7 +102,10 @@ def _check_page(connection: Connection, collection: Row, cursor: Document, repor
     else:
         table, vectors = users, search_tables.of_users(version)
     until = rows.end_of_page(connection, table, collection.collection_id, after=after, size=_PAGE)
-    _check_pairs(connection, table, vectors, collection, (after, until), report)
+    found = rows.unpaired(connection, table, vectors, collection, after=after, until=until)
+    if not rows.is_where_it_was(connection, collection):
+        return {"Collection": collection.collection_id, "Part": part, "After": after}  # once more
+    _report_pairs(connection, table, collection, found, report)
     if not rows.is_last(until):
         return {"Collection": collection.collection_id, "Part": part, "After": until}
     if part == "Faces":
@@ -119,16 +122,10 @@ def _check_counters(connection: Connection, collection: Row, report: _Report) ->
     report.add("WrongCounters", 1, [{"CollectionId": collection.name, **counted, **real}])
 
 
-def _check_pairs(
-    connection: Connection,
-    table: sa.Table,
-    vectors: sa.Table,
-    collection: Row,
-    page: tuple[int, int],
-    report: _Report,
+def _report_pairs(
+    connection: Connection, table: sa.Table, collection: Row, found: tuple[list[int], list[int]], report: _Report
 ) -> None:
-    number = collection.collection_id
-    alone, orphans = rows.unpaired(connection, table, vectors, collection, after=page[0], until=page[1])
+    number, (alone, orphans) = collection.collection_id, found
     here = {"CollectionId": collection.name}
     orphaned = [{**here, "Number": orphan} for orphan in orphans[:MAX_EXAMPLES]]
     if table is faces:

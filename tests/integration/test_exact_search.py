@@ -12,6 +12,7 @@ from tests.factories import (
     Embeddings,
     lookalikes,
     make_collection,
+    move_collection,
     random_embeddings,
     store_embeddings,
     unit,
@@ -70,6 +71,14 @@ def test_what_was_deleted_is_found_no_more(database: Database, account: Account)
     with database.transaction() as connection:
         collection_service.delete_collection(connection, account.caller, {"CollectionId": "people"})
     assert found_faces(database, collection, -1.0, 100) == []
+
+
+def test_a_search_that_knew_another_bucket_finds_what_has_moved(database: Database, account: Account) -> None:
+    before = make_collection(database, account, bucket=3)
+    ids = store_embeddings(database, account, "people", lookalikes(RNG, WANTED, 10))
+    move_collection(database, before, 5)
+    assert before.buckets == [3]
+    assert sorted(found_faces(database, before, 0.5, 100)) == sorted(ids)
 
 
 def test_a_user_search_agrees_with_comparing_them_all(database: Database, account: Account) -> None:

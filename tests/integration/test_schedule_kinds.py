@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from app.db import schema
+from app.db import integrity, schema
 from app.db.session import Database
 from app.errors import InvalidImageFormat
 from app.services import schedules, users
@@ -17,7 +17,15 @@ from app.services.faces import list_faces
 from app.services.integrity import FINDINGS, MAX_EXAMPLES
 from tests.clockwork import Clockwork
 from tests.desk import Desk
-from tests.factories import IMAGE, Account, make_account, make_collection, random_embeddings, store_embeddings
+from tests.factories import (
+    IMAGE,
+    Account,
+    make_account,
+    make_collection,
+    move_collection,
+    random_embeddings,
+    store_embeddings,
+)
 from workers.runtime import Runtime
 from workers.schedules.run import run_some
 
@@ -157,6 +165,24 @@ def test_every_planted_fault_is_found(
     assert result["UsersWithoutVector"]["Examples"] == [{**PEOPLE, "UserId": "ada"}]
     assert result["WrongCounters"]["Examples"] == [{**PEOPLE, "FaceCount": 59, "UserCount": 2, "Faces": 60, "Users": 1}]
     assert result["BlobsOfEndedJobs"]["Examples"] == [{"JobId": job.job_id}]
+
+
+def test_a_page_that_moved_to_another_bucket_meanwhile_is_looked_at_again(
+    clockwork: Clockwork, runtime: Runtime, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = make_collection(clockwork.database, account, bucket=3)
+    store_embeddings(clockwork.database, account, "people", random_embeddings(RNG, 20))
+    real, moves = integrity.end_of_page, [5]
+
+    def move_first(*arguments: Any, **options: Any) -> int:
+        if moves:
+            move_collection(clockwork.database, collection, moves.pop())
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(integrity, "end_of_page", move_first)
+    tick = run(clockwork, runtime, clockwork.make())
+    assert (tick["Status"], tick["Result"]["Collections"], found(tick)) == ("SUCCEEDED", 1, {})
+    assert moves == []
 
 
 def test_a_check_sees_its_own_account_alone(clockwork: Clockwork, runtime: Runtime, account: Account) -> None:
