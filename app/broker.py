@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 RUN_NEXT = "rekollect.run_next"
 DELIVER_NEXT = "rekollect.deliver_next"
 SWEEP = "rekollect.sweep"
+FIND_GROWTH = "rekollect.find_growth"
 RUN_TICKS = "rekollect.run_ticks"
 
 #: What the bell of a lane asks for; in the other lanes the next job is run.
@@ -92,6 +93,12 @@ def create_celery(redis_url: str) -> Celery:
         worker_hijack_root_logger=False,
         beat_schedule={
             "sweep": {"task": SWEEP, "schedule": 1.0, "options": {"expires": 5, "queue": Lane.MAINTENANCE.value}},
+            # It looks at every collection, so less often.
+            "find_growth": {
+                "task": FIND_GROWTH,
+                "schedule": 5.0,
+                "options": {"expires": 10, "queue": Lane.MAINTENANCE.value},
+            },
         },
         beat_max_loop_interval=1,
         timezone="UTC",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from app.domain.addresses import IPNetwork, parse_networks
+from app.domain.buckets import OWN_BUCKET_FACES
 
 PREFIX = "REKOLLECT_"
 
@@ -191,6 +192,9 @@ class Settings:
     )
     rollback_days: int = _setting(
         _positive, "days that a reprocessed collection can go back; until then new faces are embedded twice", 7
+    )
+    own_bucket_faces: int = _setting(
+        _positive, "faces above which a collection gets search partitions of its own, while it serves", OWN_BUCKET_FACES
     )
     models_dir: Path | None = _setting(_path, "folder with model files to use instead of downloading them")
     cache_dir: Path | None = _setting(_path, "folder for pulled models and samples (default ~/.cache/rekollect)")

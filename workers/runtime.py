@@ -21,6 +21,8 @@ from app.encryption import Cipher
 from app.services import batches, jobs
 from app.services.batch_expansion import Expansion, Listing
 from app.services.batch_outcomes import BatchOutcomes
+from app.services.bucket_work import BucketWork
+from app.services.growth import Growth
 from app.services.outcomes import Outcomes
 from app.services.reembedding import Reembedding
 from workers.cores import Cores
@@ -68,6 +70,11 @@ class Runtime:
     def reembedding(self) -> Reembedding:
         """Hands out the work of reprocesses and stores it."""
         return Reembedding(self.database, self.doorbell, rollback_window=self.settings.rollback_window)
+
+    @cached_property
+    def bucket_work(self) -> BucketWork:
+        """Does what is to be done about the buckets of collections."""
+        return BucketWork(self.database, self.doorbell, Growth(self.settings.own_bucket_faces))
 
     @cached_property
     def heartbeat(self) -> Heartbeat[Claim]:

@@ -129,6 +129,13 @@ def sweep() -> None:
             log.warning("swept", extra={"rescued": rescued, "expired": expired})
 
 
+@shared_task(name=broker.FIND_GROWTH, Request=Bell)  # type: ignore[untyped-decorator]
+def find_growth() -> None:
+    """Note the collections that outgrew their buckets, and ring for those that nobody moves."""
+    with _postgres_may_be_away(broker.FIND_GROWTH):
+        current().bucket_work.find()
+
+
 @shared_task(name=broker.RUN_TICKS, Request=Bell)  # type: ignore[untyped-decorator]
 def run_ticks() -> bool:
     """Run a schedule's tick for a slice of time and ring for what is left; False where there was none, or no thread for it."""
@@ -143,5 +150,6 @@ def run_ticks() -> bool:
 def drain_jobs() -> None:
     """Do what the bells of a worker would have asked for, while there are none."""
     sweep()
+    find_growth()
     while any(run_next(lane) for lane in (Lane.INTERACTIVE.value, Lane.BULK.value)) or run_ticks():
         pass

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from app.db import search_tables, second_versions, vectors
 from app.db.schema import (
     SHARED_BUCKETS,
+    bucket_work,
     collections,
     face_crops,
     face_embeddings,
@@ -23,7 +24,7 @@ from app.db.schema import (
 from app.db.session import Row
 
 #: Everything that goes with its collection, besides the search tables.
-_TABLES = (faces, face_tombstones, face_embeddings, face_crops, users, user_embeddings, reprocesses)
+_TABLES = (faces, face_tombstones, face_embeddings, face_crops, users, user_embeddings, reprocesses, bucket_work)
 
 
 def insert(connection: Connection, account_id: int, name: str, model: str, tags: dict[str, str]) -> bool:

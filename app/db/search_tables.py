@@ -1,4 +1,4 @@
-"""The search tables of a face model version: how they are made, and how queries name them.
+"""The search tables of a face model version and their buckets: how they are made, and how queries name them.
 
 One function gives the DDL to the migrations and to `rekollect models add`. Changing it changes no table that exists: that takes
 a migration which goes over the tables of every version.
@@ -17,6 +17,12 @@ from app.domain.face_models import FaceModelVersion
 #: 512 halves fill a seventh of a page; beyond 2,000 a row would not fit into one, and a vector never leaves its row.
 LARGEST_DIMENSION = 2000
 
+# The scan of a shared bucket is index-only while the visibility map is fresh, and no scan reads dead rows for long.
+_VACUUMED = (
+    "autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02,"
+    " autovacuum_vacuum_insert_threshold = 1000"
+)
+
 
 def ddl(name: str, number: str, dimension: int) -> Iterator[str]:
     """Give the statements that make a search table with its shared buckets; `number` names the column of numbers."""
@@ -28,21 +34,49 @@ def ddl(name: str, number: str, dimension: int) -> Iterator[str]:
             embedding halfvec({dimension}) STORAGE PLAIN NOT NULL
         ) PARTITION BY LIST (bucket)"""
     for bucket in range(SHARED_BUCKETS):
-        # The scan is index-only while the visibility map is fresh, hence the eager vacuum.
-        yield (
-            f"CREATE TABLE {name}_{bucket} PARTITION OF {name} FOR VALUES IN ({bucket})"
-            " WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02,"
-            " autovacuum_vacuum_insert_threshold = 1000)"
-        )
+        yield f"CREATE TABLE {name}_{bucket} PARTITION OF {name} FOR VALUES IN ({bucket}) WITH ({_VACUUMED})"
         yield (
             f"CREATE UNIQUE INDEX uq_{name}_{bucket} ON {name}_{bucket}"
             f" (collection_id, {number}) INCLUDE (bucket, embedding)"
         )
 
 
+def _dedicated_ddl(name: str, number: str, bucket: int, collection_id: int) -> Iterator[str]:
+    """Give the statements that make a bucket of one collection's own, while searches and writes go on.
+
+    A table that is attached needs a lock that nobody notices; PARTITION OF would wait for every search, and all others for it.
+    """
+    own = f"{name}_{bucket}"
+    yield f"""
+        CREATE TABLE {own} (
+            LIKE {name} INCLUDING STORAGE,
+            CONSTRAINT ck_{own}_owner CHECK (bucket = {bucket} AND collection_id = {collection_id})
+        ) WITH ({_VACUUMED})"""
+    # A search reads all of it, one after the other: there must be no index that the planner could think of instead.
+    yield f"CREATE UNIQUE INDEX uq_{own} ON {own} ({number})"
+    yield f"ALTER TABLE {name} ATTACH PARTITION {own} FOR VALUES IN ({bucket})"
+
+
+def add_bucket(connection: Connection, version: FaceModelVersion, bucket: int, collection_id: int) -> None:
+    """Make a bucket of a collection's own in both search tables of a version, where it is not there yet."""
+    for name, number in _names(version):
+        if not _exists(connection, f"{name}_{bucket}"):
+            for statement in _dedicated_ddl(name, number, bucket, collection_id):
+                connection.execute(sa.text(statement))
+
+
+def _exists(connection: Connection, name: str) -> bool:
+    return connection.execute(sa.select(sa.func.to_regclass(name))).scalar_one() is not None
+
+
+def _names(version: FaceModelVersion) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Give the names of both tables, and of their columns of numbers."""
+    return (version.search_table, "face_no"), (version.user_search_table, "user_no")
+
+
 def create(connection: Connection, version: FaceModelVersion) -> None:
     """Make both search tables of a registered version."""
-    for name, number in ((version.search_table, "face_no"), (version.user_search_table, "user_no")):
+    for name, number in _names(version):
         for statement in ddl(name, number, version.dimension):
             connection.execute(sa.text(statement))
 

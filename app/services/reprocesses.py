@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from app.broker import Doorbell
-from app.db import collections, face_models
+from app.db import collections, dedicated_buckets, face_models
 from app.db import reprocesses as rows
 from app.db.session import Database, Row
 from app.domain import pagination
@@ -54,6 +54,7 @@ class Reprocesses:
             collections.set_versions(
                 connection, collection.collection_id, model=collection.model, other=version, indexes_other=True
             )
+            dedicated_buckets.follow(connection, collection, face_models.get(connection, version))
         self._doorbell.ring(Lane.BULK, BELLS)
         return document(reprocess)
 

@@ -37,6 +37,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "JOB_RETENTION_DAYS": ("1", 1),
     "KEEP_CROPS": ("True", True),
     "ROLLBACK_DAYS": ("3", 3),
+    "OWN_BUCKET_FACES": ("50000", 50_000),
     "MODELS_DIR": ("~/models", Path.home() / "models"),
     "CACHE_DIR": ("/var/cache/rekollect", Path("/var/cache/rekollect")),
     "EXECUTION_PROVIDER": ("CUDAExecutionProvider", "CUDAExecutionProvider"),

@@ -18,7 +18,7 @@ _SLICE_SECONDS = 5.0
 
 
 def run(runtime: Runtime, *, run_job: Callable[[], bool]) -> bool:
-    """Work on bulk jobs, batches and reprocesses in turns for a while; False where there was nothing or no slot.
+    """Work on jobs, batches, reprocesses and buckets in turns for a while; False where there was nothing or no slot.
 
     `run_job` runs a job of the bulk lane; it gives False where there is none.
     """
@@ -36,7 +36,8 @@ def _work(runtime: Runtime, run_job: Callable[[], bool]) -> bool:
         if chunk is not None:
             _run_chunk(chunk, runtime, ring=not worked)
         moved = reprocess.step(runtime, ring=not (worked or chunk))
-        if not (ran or listed or chunk or moved):
+        grew = runtime.bucket_work.run()
+        if not (ran or listed or chunk or moved or grew):
             return worked
         worked = True
         if time.monotonic() > deadline:

@@ -11,7 +11,15 @@ from app.db.schema.jobs import blobs, job_attempts, jobs
 from app.db.schema.metadata import metadata
 from app.db.schema.reprocesses import reprocess_failures, reprocess_pages, reprocesses
 from app.db.schema.schedules import FACE_OBJECT, schedules, synced_objects, ticks
-from app.db.schema.search import SHARED_BUCKETS, face_vectors, user_vectors
+from app.db.schema.search import (
+    FIRST_DEDICATED,
+    LAST_BUCKET,
+    SHARED_BUCKETS,
+    bucket_work,
+    dedicated_buckets,
+    face_vectors,
+    user_vectors,
+)
 from app.db.schema.webhooks import (
     deliveries,
     delivery_attempts,
@@ -23,6 +31,8 @@ from app.db.schema.webhooks import (
 
 __all__ = [
     "FACE_OBJECT",
+    "FIRST_DEDICATED",
+    "LAST_BUCKET",
     "SHARED_BUCKETS",
     "access_keys",
     "accounts",
@@ -30,7 +40,9 @@ __all__ = [
     "batch_leases",
     "batches",
     "blobs",
+    "bucket_work",
     "collections",
+    "dedicated_buckets",
     "deliveries",
     "delivery_attempts",
     "events",

@@ -7,10 +7,14 @@ covering indexes are made by `app.db.search_tables` alone, because SQLAlchemy ca
 import sqlalchemy as sa
 from pgvector.sqlalchemy import HALFVEC
 
-from app.db.schema.metadata import metadata
+from app.db.schema.metadata import metadata, moment
 from app.domain.face_models import VERSIONS
 
 SHARED_BUCKETS = 16
+
+#: From here on a bucket belongs to one collection.
+FIRST_DEDICATED = 100
+LAST_BUCKET = 2**15 - 1
 
 
 def search_table(name: str, number: str, dimension: int, into: sa.MetaData) -> sa.Table:
@@ -31,3 +35,25 @@ face_vectors = {v.version: search_table(v.search_table, "face_no", v.dimension, 
 user_vectors = {
     v.version: search_table(v.user_search_table, "user_no", v.dimension, metadata) for v in VERSIONS.values()
 }
+
+dedicated_buckets = sa.Table(
+    "dedicated_buckets",
+    metadata,
+    sa.Column("bucket", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("collection_id", sa.Integer, nullable=False, index=True),
+    sa.Column("faces", sa.BigInteger, nullable=False, server_default="0"),  # when the collection's next number was ...
+    sa.Column("next_no", sa.BigInteger, nullable=False),  # ... this one; every later number may be one more
+    sa.CheckConstraint(f"bucket >= {FIRST_DEDICATED}", name="bucket"),
+)
+
+#: What workers have to do about the buckets of a collection; no row where there is nothing.
+bucket_work = sa.Table(
+    "bucket_work",
+    metadata,
+    sa.Column("collection_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("cursor", sa.BigInteger, nullable=False, server_default="0"),  # numbers up to here were moved
+    sa.Column("lease", sa.BigInteger, nullable=False, server_default="0"),  # fencing number of the newest claim
+    moment("leased_until", now=True),
+    sa.CheckConstraint("kind IN ('GROW', 'CLEAR')", name="kind"),
+)

@@ -1,0 +1,80 @@
+"""Queries on the buckets that belong to one collection each: opened, filled, found full.
+
+Everything here happens under the lock of the collection's row.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Connection
+
+from app.db import search_tables, second_versions
+from app.db.schema import FIRST_DEDICATED, LAST_BUCKET, collections, dedicated_buckets
+from app.db.session import Row
+from app.domain.face_models import FaceModelVersion
+
+#: A bucket waits no longer than this for its place in the search tables: meanwhile no one writes to the collection.
+_LOCK_TIMEOUT = "2s"
+
+
+def is_shared(bucket: int) -> bool:
+    """Tell whether a bucket holds many collections."""
+    return bucket < FIRST_DEDICATED
+
+
+def open_next(connection: Connection, collection: Row) -> bool:
+    """Make a bucket in all search tables of a collection, and have it take every new row; False where its number was taken."""
+    bucket = _reserve(connection, collection)
+    if bucket is None:
+        return False
+    for version in second_versions.versions(connection, collection):
+        _add(connection, collection, version, bucket)
+    set_buckets(connection, collection, [*collection.buckets, bucket])
+    return True
+
+
+def _reserve(connection: Connection, collection: Row) -> int | None:
+    numbers = sa.func.generate_series(FIRST_DEDICATED, LAST_BUCKET).table_valued("bucket").render_derived("numbers")
+    free = (
+        sa.select(numbers.c.bucket, sa.literal(collection.collection_id), sa.literal(collection.next_no))
+        .where(~sa.exists().where(dedicated_buckets.c.bucket == numbers.c.bucket))
+        .order_by(numbers.c.bucket)
+        .limit(1)
+    )
+    statement = postgresql.insert(dedicated_buckets).from_select(["bucket", "collection_id", "next_no"], free)
+    statement = statement.on_conflict_do_nothing()
+    return connection.execute(statement.returning(dedicated_buckets.c.bucket)).scalar_one_or_none()
+
+
+def _add(connection: Connection, collection: Row, version: FaceModelVersion, bucket: int) -> None:
+    connection.execute(sa.select(sa.func.set_config("lock_timeout", _LOCK_TIMEOUT, True)))
+    search_tables.add_bucket(connection, version, bucket, collection.collection_id)
+
+
+def follow(connection: Connection, collection: Row, version: FaceModelVersion) -> None:
+    """Make a collection's buckets in the search tables of a version that it gets embeddings of."""
+    for bucket in collection.buckets:
+        if not is_shared(bucket):
+            _add(connection, collection, version, bucket)
+
+
+def set_buckets(connection: Connection, collection: Row, buckets: list[int]) -> None:
+    """Say where the vectors of a collection lie; the last bucket takes the new ones."""
+    mine = collections.c.collection_id == collection.collection_id
+    connection.execute(sa.update(collections).where(mine).values(buckets=buckets))
+
+
+def find(connection: Connection, bucket: int) -> Row | None:
+    """Find a bucket by its number; None where it is shared."""
+    statement = sa.select(dedicated_buckets).where(dedicated_buckets.c.bucket == bucket)
+    return connection.execute(statement).one_or_none()
+
+
+def most_faces(bucket: Row, collection: Row) -> int:
+    """Give a number of faces that a collection's newest bucket has at most."""
+    return int(bucket.faces + collection.next_no - bucket.next_no)
+
+
+def set_faces(connection: Connection, bucket: Row, collection: Row, faces: int) -> None:
+    """Note how many faces the newest bucket has now."""
+    mine = dedicated_buckets.c.bucket == bucket.bucket
+    connection.execute(sa.update(dedicated_buckets).where(mine).values(faces=faces, next_no=collection.next_no))

@@ -1,0 +1,1 @@
+"""Collections that grow out of shared buckets."""
