@@ -16,8 +16,10 @@ from tests.factories import Account, Embeddings, random_embeddings, store_embedd
 #: Sums of float32 products depend on their order; nobody can tell faces this close to the threshold apart.
 ROUNDING = 1e-6
 
+RNG = np.random.default_rng(2)
+
 #: What is searched for.
-WANTED = random_embeddings(np.random.default_rng(2), 1)[0]
+WANTED = random_embeddings(RNG, 1)[0]
 
 
 @dataclass
@@ -112,11 +114,13 @@ class Growing:
 
     def partitions(self) -> set[str]:
         """Name the dedicated buckets of all search tables."""
-        statement = sa.text(
-            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^[fu]v_.*_[1-9][0-9]{2,4}$'"
-        )
+        statement = sa.text("SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^[fu]v_.*_[0-9]+_[0-9]+$'")
         with self.database.transaction() as connection:
             return set(connection.execute(statement).scalars())
+
+    def own_partitions(self, collection_id: int) -> set[str]:
+        """Name those of one collection."""
+        return {name for name in self.partitions() if name.endswith(f"_{collection_id}")}
 
 
 def rows(database: Database, table: sa.Table) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -13,7 +14,10 @@ from alembic.script import ScriptDirectory
 from app.db import migrate, schema
 from app.db.session import Database, sqlalchemy_url
 from app.local.postgres import LocalPostgres
+from app.services.collections import delete_collection
+from tests.factories import make_account, make_collection, random_embeddings
 from tests.fresh import fresh_database
+from tests.growing import Growing
 
 PARTITION = re.compile(r"(faces_\d+|[fu]v_\w+_\d+)")
 SEARCH_TABLE = "fv_sface128"
@@ -81,6 +85,28 @@ def test_each_migration_takes_back_what_it_did(url: str) -> None:
         assert inventory(url) ^ wanted == set(), f"down to {revision}"
     migrate.upgrade(url)
     assert inventory(url) == before[-1]
+
+
+def test_the_way_down_puts_what_has_grown_back_into_shared_buckets(url: str) -> None:
+    migrate.upgrade(url)
+    database = Database(url)
+    account = make_account(database)
+    rng = np.random.default_rng(1)
+    for name in ("grown", "deleted"):
+        make_collection(database, account, name)
+        growing = Growing(database, account, name)
+        growing.store(random_embeddings(rng, 60))
+        for _ in growing.steps():
+            pass
+    with database.transaction() as connection:
+        delete_collection(connection, account.caller, {"CollectionId": "deleted"})
+    database.close()
+    migrate.downgrade(url, revisions()[revisions().index("0015") - 1])
+    ((number, buckets),) = ask(url, "SELECT collection_id, buckets FROM collections")
+    assert buckets == [number % schema.SHARED_BUCKETS]
+    assert ask(url, "SELECT bucket, collection_id, count(*) FROM fv_sface128 GROUP BY 1, 2") == [(*buckets, number, 60)]
+    assert ask(url, "SELECT DISTINCT collection_id FROM faces") == [(number,)]
+    migrate.upgrade(url)
 
 
 def test_migrating_twice_is_no_error(url: str) -> None:

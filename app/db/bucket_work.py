@@ -16,6 +16,18 @@ from app.domain.buckets import LEASE, BucketWorkKind
 _now = sa.func.now()
 
 
+def clear(connection: Connection, collection_id: int) -> None:
+    """Note that a collection was deleted and is to be cleared away; whoever was moving its rows loses the lease."""
+    statement = postgresql.insert(bucket_work).values(collection_id=collection_id, kind=BucketWorkKind.CLEAR)
+    anew = {"kind": BucketWorkKind.CLEAR, "lease": bucket_work.c.lease + 1, "leased_until": _now}
+    connection.execute(statement.on_conflict_do_update(index_elements=["collection_id"], set_=anew))
+
+
+def forget(connection: Connection, collection_id: int) -> None:
+    """Forget what was to be done for a collection that had not begun to grow."""
+    connection.execute(sa.delete(bucket_work).where(bucket_work.c.collection_id == collection_id))
+
+
 def find_growth(connection: Connection, *, threshold: int, capacity: int) -> int:
     """Note the collections that outgrew a shared bucket, or their newest one; give how many are new."""
     newest = collections.c.buckets[sa.func.cardinality(collections.c.buckets)]

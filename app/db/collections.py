@@ -8,23 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
-from app.db import search_tables, second_versions, vectors
-from app.db.schema import (
-    SHARED_BUCKETS,
-    bucket_work,
-    collections,
-    face_crops,
-    face_embeddings,
-    face_tombstones,
-    faces,
-    reprocesses,
-    user_embeddings,
-    users,
-)
+from app.db import bucket_work, dedicated_buckets, leftovers, search_tables, second_versions, vectors
+from app.db.schema import SHARED_BUCKETS, collections, reprocesses
 from app.db.session import Row
-
-#: Everything that goes with its collection, besides the search tables.
-_TABLES = (faces, face_tombstones, face_embeddings, face_crops, users, user_embeddings, reprocesses, bucket_work)
 
 
 def insert(connection: Connection, account_id: int, name: str, model: str, tags: dict[str, str]) -> bool:
@@ -113,13 +99,22 @@ def set_tags(connection: Connection, collection_id: int, tags: dict[str, str]) -
 
 
 def delete(connection: Connection, account_id: int, name: str) -> bool:
-    """Delete a collection and every row of its faces; False where there is none."""
+    """Delete a collection and every row of its faces; False where there is none.
+
+    Of one with buckets of its own, which may hold millions, the rows are left to the workers (`leftovers`): nothing finds them.
+    """
     row = lock_for_writing(connection, account_id, name)
     if row is None:
         return False
-    for version in second_versions.versions(connection, row):
-        vectors.delete_all(connection, search_tables.of_faces(version), row)
-        vectors.delete_all(connection, search_tables.of_users(version), row)
-    for table in (*_TABLES, collections):
+    if all(dedicated_buckets.is_shared(bucket) for bucket in row.buckets):
+        for version in second_versions.versions(connection, row):
+            vectors.delete_all(connection, search_tables.of_faces(version), row)
+            vectors.delete_all(connection, search_tables.of_users(version), row)
+        for table in leftovers.TABLES:
+            connection.execute(sa.delete(table).where(table.c.collection_id == row.collection_id))
+        bucket_work.forget(connection, row.collection_id)
+    else:
+        bucket_work.clear(connection, row.collection_id)
+    for table in (reprocesses, collections):
         connection.execute(sa.delete(table).where(table.c.collection_id == row.collection_id))
     return True

@@ -69,6 +69,17 @@ def find(connection: Connection, bucket: int) -> Row | None:
     return connection.execute(statement).one_or_none()
 
 
+def owned(connection: Connection, collection_id: int) -> list[int]:
+    """List the buckets of a collection's own."""
+    statement = sa.select(dedicated_buckets.c.bucket).where(dedicated_buckets.c.collection_id == collection_id)
+    return list(connection.execute(statement.order_by(dedicated_buckets.c.bucket)).scalars())
+
+
+def release(connection: Connection, collection_id: int) -> None:
+    """Let the numbers of a deleted collection's buckets be used again: their tables were dropped."""
+    connection.execute(sa.delete(dedicated_buckets).where(dedicated_buckets.c.collection_id == collection_id))
+
+
 def most_faces(bucket: Row, collection: Row) -> int:
     """Give a number of faces that a collection's newest bucket has at most."""
     return int(bucket.faces + collection.next_no - bucket.next_no)

@@ -73,6 +73,11 @@ def insert(connection: Connection, version: FaceModelVersion) -> bool:
     return True
 
 
+def list_all(connection: Connection) -> list[FaceModelVersion]:
+    """List every version, the built-in ones first."""
+    return [*VERSIONS.values(), *list_registered(connection)]
+
+
 def get_default(connection: Connection) -> FaceModelVersion:
     """Give the version of new collections: the one that was chosen, otherwise the newest built-in one."""
     row = connection.execute(sa.select(face_models).where(face_models.c.is_default)).one_or_none()

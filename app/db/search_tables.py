@@ -46,7 +46,7 @@ def _dedicated_ddl(name: str, number: str, bucket: int, collection_id: int) -> I
 
     A table that is attached needs a lock that nobody notices; PARTITION OF would wait for every search, and all others for it.
     """
-    own = f"{name}_{bucket}"
+    own = _dedicated(name, bucket, collection_id)
     yield f"""
         CREATE TABLE {own} (
             LIKE {name} INCLUDING STORAGE,
@@ -60,9 +60,30 @@ def _dedicated_ddl(name: str, number: str, bucket: int, collection_id: int) -> I
 def add_bucket(connection: Connection, version: FaceModelVersion, bucket: int, collection_id: int) -> None:
     """Make a bucket of a collection's own in both search tables of a version, where it is not there yet."""
     for name, number in _names(version):
-        if not _exists(connection, f"{name}_{bucket}"):
+        if not _exists(connection, _dedicated(name, bucket, collection_id)):
             for statement in _dedicated_ddl(name, number, bucket, collection_id):
                 connection.execute(sa.text(statement))
+
+
+def drop_bucket(connection: Connection, version: FaceModelVersion, bucket: int, collection_id: int) -> None:
+    """Drop a bucket of a deleted collection from both search tables of a version, or what is left of it.
+
+    Each statement commits by itself, and no search waits for any of them: they wait for the searches. Raises ServiceUnavailable
+    where those take too long.
+    """
+    for name, _ in _names(version):
+        own = _dedicated(name, bucket, collection_id)
+        is_pending = sa.text("SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = to_regclass(:own)")
+        pending = connection.execute(is_pending, {"own": own}).scalar_one_or_none()
+        if pending is not None:
+            how = "FINALIZE" if pending else "CONCURRENTLY"
+            connection.execute(sa.text(f"ALTER TABLE {name} DETACH PARTITION {own} {how}"))
+        connection.execute(sa.text(f"DROP TABLE IF EXISTS {own}"))
+
+
+def _dedicated(name: str, bucket: int, collection_id: int) -> str:
+    """Name a bucket's table; with its owner, so that who is late with dropping one never drops another's of that number."""
+    return f"{name}_{bucket}_{collection_id}"
 
 
 def _exists(connection: Connection, name: str) -> bool:

@@ -9,8 +9,9 @@ import time
 from app.broker import Doorbell
 from app.db import bucket_work as rows
 from app.db.session import Database, Row
-from app.domain.buckets import PAUSE
+from app.domain.buckets import PAUSE, BucketWorkKind
 from app.domain.jobs import Lane
+from app.services import clearing
 from app.services.growth import Growth
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ class BucketWork:
             pass
 
     def _step(self, claimed: Row) -> bool:
+        if claimed.kind == BucketWorkKind.CLEAR:
+            return clearing.step(self._database, claimed)
         with self._database.transaction() as connection:
             return self._growth.step(connection, claimed)
 

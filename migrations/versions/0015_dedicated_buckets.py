@@ -32,15 +32,21 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # All collections go back into the shared buckets: older code knows no others.
+    # All collections go back into the shared buckets, and what nobody can clear away afterwards goes now.
+    for table in ("faces", "face_tombstones", "face_embeddings", "face_crops", "users", "user_embeddings"):
+        op.execute(f"""
+            DELETE FROM {table} USING bucket_work AS work
+                WHERE work.kind = 'CLEAR' AND work.collection_id = {table}.collection_id""")  # noqa: S608 - our own words
     op.execute("""
         DO $$ DECLARE parent regclass; partition regclass; BEGIN
             FOR parent IN SELECT oid::regclass FROM pg_class
                 WHERE relkind = 'p' AND relname ~ '^[fu]v_' AND relnamespace = 'public'::regnamespace
             LOOP
+                EXECUTE format('DELETE FROM %s WHERE collection_id IN
+                    (SELECT collection_id FROM bucket_work WHERE kind = ''CLEAR'')', parent);
                 EXECUTE format('UPDATE %s SET bucket = collection_id %% 16 WHERE bucket >= 100', parent);
                 FOR partition IN SELECT inhrelid::regclass FROM pg_inherits
-                    JOIN dedicated_buckets ON inhrelid::regclass::text = parent::text || '_' || bucket
+                    JOIN dedicated_buckets ON inhrelid::regclass::text = parent::text || '_' || bucket || '_' || collection_id
                     WHERE inhparent = parent
                 LOOP EXECUTE format('DROP TABLE %s', partition); END LOOP;
             END LOOP;

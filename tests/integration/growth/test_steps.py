@@ -25,7 +25,8 @@ def test_every_step_leaves_every_face_in_one_place(growing: Growing) -> None:
     assert list(dict.fromkeys(seen)) == [(3, own), (own,)]
     assert growing.per_bucket() == {own: 60}
     assert rows(growing.database, schema.bucket_work) == []
-    assert {f"fv_sface128_{own}", f"uv_sface128_{own}"} <= growing.partitions()
+    number = growing.row.collection_id
+    assert growing.own_partitions(number) == {f"{table}_{own}_{number}" for table in ("fv_sface128", "uv_sface128")}
     growing.check_all()
 
 

@@ -71,7 +71,8 @@ def test_a_version_that_comes_later_follows(
     for _ in growing.steps():
         pass
     reprocesses.start(growing.account.account_id, "people", second.version, "keep-out")
-    assert {f"fv_2_0_d16_{bucket}" for bucket in growing.row.buckets} <= growing.partitions()
+    row = growing.row
+    assert {f"fv_2_0_d16_{bucket}_{row.collection_id}" for bucket in row.buckets} <= growing.partitions()
     with growing.database.transaction() as connection:
         collection = collections.lock(connection, growing.row.collection_id)
         assert collection is not None
