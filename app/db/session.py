@@ -19,7 +19,8 @@ from app.errors import ServiceUnavailable
 Row: TypeAlias = sa.Row[*tuple[Any, ...]]
 
 # force_custom_plan: a generic plan would open every partition of the search table. jit never pays for these queries.
-# Parallel workers cost more than they save below 200,000 faces. The timeouts bound what a stuck peer can hold up.
+# Parallel workers cost more than they save below 200,000 faces: a search of more lets itself have some (`app.db.vectors`). The
+# timeouts bound what a stuck peer can hold up.
 _SESSION_OPTIONS = " ".join(
     f"-c {option}"
     for option in (

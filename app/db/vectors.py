@@ -21,6 +21,9 @@ from app.db.session import Row
 #: Schwarz), and the sum in single precision by a little more. Faces move by 1.3e-4; the scan looks as deep as any can.
 _HALF_PRECISION_MARGIN = 1.1e-3
 
+#: Two more processes share the scan of a large collection; for a smaller one they cost more than they save.
+_PARALLEL_FACES, _PARALLEL_WORKERS = 200_000, 2
+
 #: More rows than asked for, so that rows at the edge survive the float32 decision.
 _EXTRA_ROWS = 64
 
@@ -36,6 +39,8 @@ def scan(
     connection: Connection, table: sa.Table, collection: Row, vector: bytes, *, min_cosine: float, limit: int
 ) -> list[int]:
     """Give the numbers of the rows that may be above the threshold, a few more than the limit; the nearest ones."""
+    if collection.live_faces > _PARALLEL_FACES:
+        connection.execute(_allow_workers(_PARALLEL_WORKERS))
     number, buckets = collection.collection_id, collection.buckets
     wanted = min_cosine - _HALF_PRECISION_MARGIN
     while True:
@@ -54,6 +59,11 @@ def scan(
         # Rows moved, or began to, after the collection was read: they may lie where this scan did not look.
         again = sa.select(collections.c.buckets).where(collections.c.collection_id == number)
         buckets = connection.execute(again).scalar_one_or_none() or []
+
+
+def _allow_workers(count: int) -> sa.Select[tuple[str]]:
+    """Give the statement that lets the queries of this transaction have parallel workers; sessions begin with none."""
+    return sa.select(sa.func.set_config("max_parallel_workers_per_gather", str(count), True))
 
 
 def _scan(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from app.db import faces
+from app.db import faces, schema
 from app.db.session import Database
 from app.services import collections
 from tests.factories import Account, make_collection, random_embeddings, store_embeddings
@@ -71,3 +71,19 @@ def test_sessions_are_set_up_for_searching(database: Database) -> None:
     with database.transaction() as connection:
         found = {name: connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in wanted}
     assert found == wanted
+
+
+@pytest.mark.parametrize(("live_faces", "workers"), [(200_000, "0"), (200_001, "2")])
+def test_large_collections_alone_are_scanned_by_several_processes(
+    database: Database, account: Account, live_faces: int, workers: str
+) -> None:
+    make_collection(database, account)
+    with database.transaction() as connection:
+        mine = schema.collections.c.account_id == account.account_id
+        connection.execute(sa.update(schema.collections).where(mine).values(live_faces=live_faces))
+        collection = collections.get(connection, account.account_id, "people")
+        query = random_embeddings(np.random.default_rng(6), 1)[0].tobytes()
+        assert faces.nearest(connection, collection, query, min_cosine=0.0, limit=10) == []
+        assert connection.exec_driver_sql("SHOW max_parallel_workers_per_gather").scalar_one() == workers
+    with database.transaction() as connection:
+        assert connection.exec_driver_sql("SHOW max_parallel_workers_per_gather").scalar_one() == "0"
