@@ -8,6 +8,7 @@ very statement that scans tells whether the rows have moved since.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -41,42 +42,52 @@ def scan(
     """Give the numbers of the rows that may be above the threshold, a few more than the limit; the nearest ones."""
     if collection.live_faces > _PARALLEL_FACES:
         connection.execute(_allow_workers(_PARALLEL_WORKERS))
-    number, buckets = collection.collection_id, collection.buckets
-    wanted = min_cosine - _HALF_PRECISION_MARGIN
+    values: dict[str, object] = {
+        "number": collection.collection_id,
+        "vector": _array(vector),
+        "farthest": -(min_cosine - _HALF_PRECISION_MARGIN),
+        "limit": limit + _EXTRA_ROWS,
+    }
+    buckets = collection.buckets
     while True:
-        hits = _scan(table, number, buckets, vector, min_cosine=wanted, limit=limit + _EXTRA_ROWS).subquery("hits")
-        is_current = collections.c.buckets == sa.literal(buckets, collections.c.buckets.type)
-        statement = (
-            sa.select(is_current.label("is_current"), hits.c.number)
-            .select_from(collections.outerjoin(hits, sa.true()))
-            .where(collections.c.collection_id == number)
-        )
-        rows = list(connection.execute(statement))
+        rows = list(connection.execute(_statement(table), {**values, "buckets": buckets, "known": buckets}))
         if not rows:  # the collection was deleted
             return []
         if rows[0].is_current:
             return [row.number for row in rows if row.number is not None]
         # Rows moved, or began to, after the collection was read: they may lie where this scan did not look.
-        again = sa.select(collections.c.buckets).where(collections.c.collection_id == number)
+        again = sa.select(collections.c.buckets).where(collections.c.collection_id == collection.collection_id)
         buckets = connection.execute(again).scalar_one_or_none() or []
+
+
+@cache
+def _statement(table: sa.Table) -> sa.Select[tuple[bool, int | None]]:
+    """Make the scan of a table, once: to build it costs as much as to scan two thousand faces."""
+    # The negative cosine of unit vectors.
+    distance = table.c.embedding.max_inner_product(sa.bindparam("vector", type_=table.c.embedding.type))
+    hits = (
+        sa.select(table.c.number)
+        .where(
+            table.c.bucket.in_(sa.bindparam("buckets", expanding=True)),
+            table.c.collection_id == sa.bindparam("number"),
+            distance <= sa.bindparam("farthest", type_=sa.Double),
+        )
+        # «+ 0.0»: no approximate index can ever serve this order silently.
+        .order_by(distance + 0.0)
+        .limit(sa.bindparam("limit", type_=sa.Integer))
+        .subquery("hits")
+    )
+    is_current = collections.c.buckets == sa.bindparam("known", type_=collections.c.buckets.type)
+    return (
+        sa.select(is_current.label("is_current"), hits.c.number)
+        .select_from(collections.outerjoin(hits, sa.true()))
+        .where(collections.c.collection_id == sa.bindparam("number"))
+    )
 
 
 def _allow_workers(count: int) -> sa.Select[tuple[str]]:
     """Give the statement that lets the queries of this transaction have parallel workers; sessions begin with none."""
     return sa.select(sa.func.set_config("max_parallel_workers_per_gather", str(count), True))
-
-
-def _scan(
-    table: sa.Table, collection_id: int, buckets: Sequence[int], vector: bytes, *, min_cosine: float, limit: int
-) -> sa.Select[tuple[int]]:
-    distance = table.c.embedding.max_inner_product(_array(vector))  # the negative cosine of unit vectors
-    return (
-        sa.select(table.c.number)
-        .where(table.c.bucket.in_(buckets), table.c.collection_id == collection_id, distance <= -min_cosine)
-        # «+ 0.0»: no approximate index can ever serve this order silently.
-        .order_by(distance + 0.0)
-        .limit(limit)
-    )
 
 
 def decide(rows: Sequence[Row], truths: Sequence[bytes], vector: bytes, *, min_cosine: float, limit: int) -> list[Hit]:
