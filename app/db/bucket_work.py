@@ -29,7 +29,7 @@ def forget(connection: Connection, collection_id: int) -> None:
 
 
 def find_growth(connection: Connection, *, threshold: int, capacity: int) -> int:
-    """Note the collections that outgrew a shared bucket, or their newest one; give how many are new."""
+    """Note the collections that outgrew a shared bucket or their newest one, or left one; give how many are new."""
     newest = collections.c.buckets[sa.func.cardinality(collections.c.buckets)]
     most = dedicated_buckets.c.faces + collections.c.next_no - dedicated_buckets.c.next_no
     is_large = (collections.c.live_faces > threshold) & (collections.c.buckets[1] < FIRST_DEDICATED)
@@ -38,7 +38,12 @@ def find_growth(connection: Connection, *, threshold: int, capacity: int) -> int
         .select_from(collections.outerjoin(dedicated_buckets, dedicated_buckets.c.bucket == newest))
         .where(is_large | (most >= capacity))
     )
-    statement = postgresql.insert(bucket_work).from_select(["collection_id", "kind"], outgrown)
+    left = (
+        sa.select(collections.c.collection_id, sa.literal(BucketWorkKind.GROW.value))
+        .join(dedicated_buckets, dedicated_buckets.c.collection_id == collections.c.collection_id)
+        .where(dedicated_buckets.c.bucket != sa.all_(collections.c.buckets))
+    )
+    statement = postgresql.insert(bucket_work).from_select(["collection_id", "kind"], outgrown.union(left))
     noted = statement.on_conflict_do_nothing().returning(bucket_work.c.collection_id)
     return len(list(connection.execute(noted)))
 

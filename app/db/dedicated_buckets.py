@@ -21,19 +21,23 @@ def is_shared(bucket: int) -> bool:
     return bucket < FIRST_DEDICATED
 
 
-def open_next(connection: Connection, collection: Row) -> bool:
-    """Make a bucket in all search tables of a collection, and have it take every new row; False where its number was taken."""
+def open_next(connection: Connection, collection: Row, *, beside: list[int]) -> None:
+    """Make a bucket in all search tables of a collection, have it take every new row, and keep others beside it.
+
+    Where somebody else takes the number at the same moment nothing is done.
+    """
     bucket = _reserve(connection, collection)
     if bucket is None:
-        return False
+        return
     for version in second_versions.versions(connection, collection):
         _add(connection, collection, version, bucket)
-    set_buckets(connection, collection, [*collection.buckets, bucket])
-    return True
+    set_buckets(connection, collection, [*beside, bucket])
 
 
 def _reserve(connection: Connection, collection: Row) -> int | None:
-    numbers = sa.func.generate_series(FIRST_DEDICATED, LAST_BUCKET).table_valued("bucket").render_derived("numbers")
+    # Higher than all before: a collection gets no number twice, so who is late with dropping a bucket never drops a new one.
+    first = max(FIRST_DEDICATED, collection.buckets[-1] + 1)
+    numbers = sa.func.generate_series(first, LAST_BUCKET).table_valued("bucket").render_derived("numbers")
     free = (
         sa.select(numbers.c.bucket, sa.literal(collection.collection_id), sa.literal(collection.next_no))
         .where(~sa.exists().where(dedicated_buckets.c.bucket == numbers.c.bucket))
@@ -69,15 +73,19 @@ def find(connection: Connection, bucket: int) -> Row | None:
     return connection.execute(statement).one_or_none()
 
 
-def owned(connection: Connection, collection_id: int) -> list[int]:
-    """List the buckets of a collection's own."""
-    statement = sa.select(dedicated_buckets.c.bucket).where(dedicated_buckets.c.collection_id == collection_id)
-    return list(connection.execute(statement.order_by(dedicated_buckets.c.bucket)).scalars())
+def unused(connection: Connection, collection_id: int) -> list[int]:
+    """List the buckets that a collection has left, all of them where it was deleted."""
+    is_used = sa.exists().where(
+        collections.c.collection_id == collection_id, dedicated_buckets.c.bucket == sa.any_(collections.c.buckets)
+    )
+    mine = dedicated_buckets.c.collection_id == collection_id
+    return list(connection.execute(sa.select(dedicated_buckets.c.bucket).where(mine, ~is_used)).scalars())
 
 
-def release(connection: Connection, collection_id: int) -> None:
-    """Let the numbers of a deleted collection's buckets be used again: their tables were dropped."""
-    connection.execute(sa.delete(dedicated_buckets).where(dedicated_buckets.c.collection_id == collection_id))
+def release(connection: Connection, collection_id: int, bucket: int) -> None:
+    """Let the number of a bucket be used again: its tables were dropped."""
+    mine = (dedicated_buckets.c.collection_id == collection_id) & (dedicated_buckets.c.bucket == bucket)
+    connection.execute(sa.delete(dedicated_buckets).where(mine))
 
 
 def most_faces(bucket: Row, collection: Row) -> int:

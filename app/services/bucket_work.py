@@ -11,6 +11,7 @@ from app.db import bucket_work as rows
 from app.db.session import Database, Row
 from app.domain.buckets import PAUSE, BucketWorkKind
 from app.domain.jobs import Lane
+from app.errors import ServiceUnavailable
 from app.services import clearing
 from app.services.growth import Growth
 
@@ -44,6 +45,9 @@ class BucketWork:
             return False
         try:
             self._run(claimed)
+        except ServiceUnavailable as error:  # a lock that is held too long, or Postgres is away
+            log.warning("bucket_work_waits", exc_info=error, extra={"collection_id": claimed.collection_id})
+            self._give_back(claimed, failed=True)
         except Exception as error:  # other bulk work goes on, whatever it was; this is tried again
             log.error("bucket_work_failed", exc_info=error, extra={"collection_id": claimed.collection_id})
             self._give_back(claimed, failed=True)
@@ -53,8 +57,10 @@ class BucketWork:
 
     def _run(self, claimed: Row) -> None:
         deadline = time.monotonic() + _TURN_SECONDS
-        while self._step(claimed) and time.monotonic() < deadline:
-            pass
+        while self._step(claimed):
+            if time.monotonic() > deadline:
+                return
+        clearing.drop_unused(self._database, claimed.collection_id)
 
     def _step(self, claimed: Row) -> bool:
         if claimed.kind == BucketWorkKind.CLEAR:

@@ -1,4 +1,4 @@
-"""A large collection that was deleted is cleared away: its rows in batches, then its own buckets, which cost nobody a wait.
+"""What large collections leave is cleared away: the rows of a deleted one in batches, then its buckets; nobody waits for it.
 
 Nothing finds any of it: the collection's row is gone. A step begins with what the tables say, so a worker may die anywhere.
 """
@@ -19,13 +19,20 @@ def step(database: Database, claimed: Row) -> bool:
         if leftovers.remove_some(connection, work.collection_id, versions, limit=BATCH):
             rows.save(connection, work, cursor=0)
             return True
-        buckets = dedicated_buckets.owned(connection, work.collection_id)
+    drop_unused(database, claimed.collection_id)
+    with database.transaction() as connection:
+        rows.finish(connection, claimed)
+    return False
+
+
+def drop_unused(database: Database, collection_id: int) -> None:
+    """Drop the buckets that a collection has left, all of them where it was deleted."""
+    with database.transaction() as connection:
+        buckets = dedicated_buckets.unused(connection, collection_id)
+        versions = face_models.list_all(connection)
     for bucket in buckets:
         for version in versions:
             with database.statement() as connection:
-                search_tables.drop_bucket(connection, version, bucket, work.collection_id)
-    with database.transaction() as connection:
-        if rows.lock(connection, claimed) is not None:
-            dedicated_buckets.release(connection, work.collection_id)
-            rows.finish(connection, work)
-    return False
+                search_tables.drop_bucket(connection, version, bucket, collection_id)
+        with database.transaction() as connection:
+            dedicated_buckets.release(connection, collection_id, bucket)

@@ -41,7 +41,7 @@ class Growth:
         if newest is None and collection.live_faces <= self.threshold:  # it shrank meanwhile
             return _done(connection, work)
         if newest is None or self._is_full(connection, collection, newest):
-            dedicated_buckets.open_next(connection, collection)
+            dedicated_buckets.open_next(connection, collection, beside=_in_use(connection, collection))
             rows.save(connection, work, cursor=work.cursor)
             return True
         if not dedicated_buckets.is_shared(collection.buckets[0]):
@@ -60,7 +60,7 @@ class Growth:
     def _move_batch(self, connection: Connection, collection: Row, newest: Row, work: Row) -> None:
         """Move the next vectors of every table out of the shared bucket, and leave it when it has none left."""
         shared, after = collection.buckets[0], work.cursor
-        tables = list(_tables(connection, collection))
+        tables = _tables(connection, collection)
         ends = [
             moves.end_of_batch(connection, table, collection, shared, after=after, size=self.batch) for table in tables
         ]
@@ -71,6 +71,17 @@ class Growth:
         if until is None and not any(moves.any_in(connection, table, collection, shared) for table in tables):
             dedicated_buckets.set_buckets(connection, collection, collection.buckets[1:])
         rows.save(connection, work, cursor=until or 0)
+
+
+def _in_use(connection: Connection, collection: Row) -> list[int]:
+    """List the buckets of a collection, without those of its own that hold nothing any more: workers drop them."""
+    tables = _tables(connection, collection)
+    return [
+        bucket
+        for bucket in collection.buckets
+        if dedicated_buckets.is_shared(bucket)
+        or any(moves.any_in(connection, table, collection, bucket) for table in tables)
+    ]
 
 
 def _tables(connection: Connection, collection: Row) -> list[sa.Table]:

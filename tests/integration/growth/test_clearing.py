@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -87,10 +88,32 @@ def test_a_number_is_used_again_when_its_tables_are_gone(growing: Growing, worke
     growing.store(random_embeddings(RNG, 60))
     for _ in growing.steps():
         pass
-    assert growing.row.buckets == own
+    assert growing.row.buckets == own, "the lowest numbers that are free"
     with growing.database.statement() as connection:  # a worker that slept since then
         search_tables.drop_bucket(connection, NEWEST, own[0], former)
     growing.check_all()
+
+
+def test_a_bucket_whose_faces_are_all_gone_is_left_and_dropped(growing: Growing, worker: Runtime) -> None:
+    growing.growth = replace(growing.growth, capacity=25)
+    for _ in growing.steps():
+        pass
+    number, (first, second, third) = growing.row.collection_id, growing.row.buckets
+    growing.delete(list(growing.stored)[:28])  # the oldest faces fill the first bucket
+    growing.store(random_embeddings(RNG, 25))
+    known = growing.row
+    for _ in growing.steps():
+        growing.check_all()
+    assert growing.row.buckets == [second, third, third + 1]
+    growing.check(WANTED, 0.0, known=known)
+    with growing.database.transaction() as connection:
+        assert growing.growth.find(connection) == 1, "there is one to be dropped"
+    assert worker.bucket_work.run()
+    assert growing.own_partitions(number) == {
+        f"{table}_{bucket}_{number}" for table in ("fv_sface128", "uv_sface128") for bucket in growing.row.buckets
+    }
+    assert first not in {row["bucket"] for row in rows(growing.database, dedicated_buckets)}
+    growing.check(WANTED, 0.0, known=known)
 
 
 def test_searches_go_on_while_the_buckets_wait_for_one_that_is_slow(growing: Growing, worker: Runtime) -> None:
