@@ -81,7 +81,7 @@ class Gallery:
             _copy_faces(connection, row, embeddings)
             counts = {"live_faces": len(embeddings), "next_no": len(embeddings) + 1}
             connection.execute(sa.update(schema.collections).where(_is(number)).values(**counts))
-        self._grow()
+        self.grow(Growth())
         for table in (search_tables.of_faces(version), schema.faces, schema.collections):
             self.vacuum(table)
         with self.database.transaction() as connection:
@@ -94,8 +94,8 @@ class Gallery:
         assert row is not None
         return int(row.collection_id)
 
-    def _grow(self) -> None:
-        growth = Growth()
+    def grow(self, growth: Growth) -> None:
+        """Move the collection that has waited the longest to buckets of its own, if one is large enough."""
         with self.database.transaction() as connection:
             growth.find(connection)
             claimed = bucket_work.claim(connection)

@@ -6,6 +6,7 @@ costs are printed without a comparison. Every answer is compared with float32 br
 
 import importlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,13 +19,17 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from app.db import faces, vectors
-from app.db.schema import SHARED_BUCKETS
+from app.db.schema import FIRST_DEDICATED, SHARED_BUCKETS
 from app.db.schema.search import search_table
 from app.db.search_tables import of_faces
 from app.db.session import Row
 from app.domain.face_models import NEWEST
+from app.services import collections as collection_service
+from app.services import faces as face_service
+from app.services.growth import Growth
 from tests.benchmarks.gallery import Gallery, copy, make_embeddings, more_pictures, open_gallery
-from tests.factories import Embeddings
+from tests.factories import Embeddings, store_embeddings
+from tests.moving import going_on
 
 pytestmark = pytest.mark.bench
 
@@ -135,6 +140,34 @@ def test_exact_search_beside_a_flat_scan_in_memory(gallery: Gallery, count: int)
     ratio = float(np.median(exact.cpu) / np.median(memory.cpu))
     print(f"{'faiss IndexFlatIP, the same':<52}{memory}   SQL costs {ratio:.2f} x as much")
     assert ratio <= next((bar for size, bar in BARS if count <= size), BARS[-1][1])
+
+
+def test_no_match_is_missed_while_the_collection_moves_and_others_write(gallery: Gallery) -> None:
+    """Faces come and go that are what is searched for, while the others move; those that stay are found every time."""
+    rng = np.random.default_rng(9)
+    embeddings = make_embeddings(rng, min(FACES, 100_000))
+    collection = gallery.store("moving", embeddings)
+    queries, costs, moving = more_pictures(rng, embeddings, QUERIES), Costs(), Growth(threshold=len(embeddings) // 2)
+
+    def come_and_go() -> None:
+        new = store_embeddings(gallery.database, gallery.account, "moving", queries[:10])
+        with gallery.database.transaction() as connection:
+            face_service.delete_faces(connection, gallery.account.caller, {"CollectionId": "moving", "FaceIds": new})
+
+    move = threading.Thread(target=gallery.grow, args=(moving,))
+    with going_on(come_and_go) as failures:
+        move.start()
+        while move.is_alive() or len(costs.wall) < 2 * QUERIES:
+            query = queries[len(costs.wall) % QUERIES]
+            with gallery.database.transaction() as connection:
+                answer: list[vectors.Hit] = []
+                costs.measure(lambda query=query, answer=answer: answer.extend(search(connection, collection, query)))  # type: ignore[misc]
+            check([hit for hit in answer if hit.row.face_no <= len(embeddings)], embeddings, query)
+    assert failures == []
+    with gallery.database.transaction() as connection:
+        buckets = collection_service.get(connection, gallery.account.account_id, "moving").buckets
+    assert buckets[0] >= FIRST_DEDICATED
+    print(f"{f'exact SQL, {len(embeddings):,} faces that move, recall 1 (client)':<52}{costs}")
 
 
 def test_a_longer_embedding_is_searched_completely(gallery: Gallery) -> None:
