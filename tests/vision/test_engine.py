@@ -1,6 +1,5 @@
 """The engine on real portraits: who is who, where they are, and agreement with OpenCV's own use of the two networks."""
 
-import csv
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from app.assets import AssetError, require_model
 from app.config import Settings
 from app.domain.face_models import NEWEST, SFACE, YUNET, Preprocessing
-from app.domain.faces import BoundingBox, DetectedFace, iou, quality_reasons
+from app.domain.faces import DetectedFace, iou, quality_reasons
 from workers.vision.alignment import CROP_SIZE
 from workers.vision.arrays import Floats, Pixels
 from workers.vision.decode import open_picture
@@ -168,35 +167,6 @@ def test_the_prepared_network_gives_the_numbers_of_the_file(settings: Settings) 
         assert float(raw @ unit) / np.linalg.norm(raw) == pytest.approx(1.0, abs=1e-5)
         assert norm == pytest.approx(np.linalg.norm(raw), rel=1e-3)
         assert prepared.embed(crop[None])[0][0] == pytest.approx(unit, abs=1e-4)
-
-
-@pytest.mark.faces
-def test_crews_are_found_and_matched_with_their_portraits(engine: FaceEngine, faces_dir: Path) -> None:
-    """Every third mission photo; faces that float upside down and twins are left out."""
-    matched = []
-    for file, rows in list(named_faces(faces_dir).items())[::3]:
-        image = (faces_dir / file).read_bytes()
-        header, found = open_picture(image).header, engine.analyze(image)
-        for row in rows:
-            left, top, width, height = (float(row[name]) for name in ("left", "top", "width", "height"))
-            box = BoundingBox(left / header.width, top / header.height, width / header.width, height / header.height)
-            face = max(found, key=lambda face: iou(face.box, box))
-            assert iou(face.box, box) > 0.5
-            portrait = engine.analyze((faces_dir / "portraits" / f"{row['identity']}.jpg").read_bytes())[0]
-            matched.append(similarity(face, portrait) > 80)
-    assert len(matched) >= 10
-    assert sum(matched) >= 0.9 * len(matched)
-
-
-def named_faces(faces_dir: Path) -> dict[str, list[dict[str, str]]]:
-    """Upright faces of the mission photos whose person has a portrait, by file."""
-    files: dict[str, list[dict[str, str]]] = {}
-    with (faces_dir / "scenes_faces.csv").open(newline="") as stream:
-        for row in csv.DictReader(stream):
-            portrait = faces_dir / "portraits" / f"{row['identity']}.jpg"
-            if row["upright_rotation"] == "0" and row["identity"] and portrait.exists():
-                files.setdefault(row["file"], []).append(row)
-    return files
 
 
 def test_boxes_do_not_overlap(engine: FaceEngine, portraits: dict[str, bytes]) -> None:

@@ -22,9 +22,10 @@ CLOSER_LONG_SIDE = 1024
 MORE_PIXELS = 1.2  # the source must have so many times what the first look saw, or a closer one would see the same
 
 TRACE_SCORE = 0.2
-DOUBTFUL_SCORE = (
-    0.5  # of large boxes: nine of ten faces that lie have it at least, and one in 70 portraits has one besides
-)
+
+#: Of large boxes: nine of ten faces that lie have at least this score, and one in 150 portraits has one besides its face.
+DOUBTFUL_SCORE = 0.5
+
 SMALL_FACE = 32  # pixels of the first look
 
 
