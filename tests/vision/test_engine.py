@@ -115,7 +115,7 @@ def reference(settings: Settings, pixels: Pixels) -> tuple[Floats, Floats, float
     """Largest box, unit embedding and roll as OpenCV's own classes give them, detecting at the same size as the engine."""
     height, width = pixels.shape[:2]
     factor = min(max(max(height, width), 320), LONG_SIDE) / max(height, width)
-    interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    interpolation = cv2.INTER_AREA if factor < 0.5 else cv2.INTER_LINEAR
     small = cv2.resize(pixels, (round(width * factor), round(height * factor)), interpolation=interpolation)
     size = small.shape[1], small.shape[0]
     paths = [str(require_model(settings, file)) for file in (YUNET, SFACE)]

@@ -33,6 +33,8 @@ from workers.vision.models import open_detector, open_embedder
 
 ENOUGH_PIXELS = 100  # box width that fills a 112 pixel crop; narrower faces are cut from the full picture
 LYING_DEGREES = 45.0  # where one face is rolled further than this, others that lie may have been overlooked
+CLEAR_SCORE = 0.9  # 418 of 418 upright portraits have more
+DOUBT = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class FaceEngine:
         self._detector = detector
         self._embedder = embedder
         self.version = version
+        self._upright_norm = version.upright_norm or 0.0
 
     @classmethod
     def load(cls, settings: Settings, version: FaceModelVersion) -> "FaceEngine":
@@ -104,12 +107,20 @@ class FaceEngine:
         ]
 
     def _turned(self, pixels: Pixels, views: list[View]) -> Iterator[View]:
-        """Turn the faces whose embedding is short and believe what makes it longer; what no turn shows again is no face."""
+        """Turn the faces that may be turned and believe what makes their embedding longer; leave out what is no face."""
         for view in views:
-            if view.norm >= (self.version.upright_norm or 0.0):
-                yield view
-            elif len(again := roll.turned(self._detector, pixels, view.face)):
-                yield max(view, *self._views(pixels, again), key=lambda one: one.norm)
+            if self._may_be_turned(view):
+                again = roll.turned(self._detector, pixels, view.face)
+                if len(again):
+                    view = max(view, *self._views(pixels, again), key=lambda one: one.norm)
+                elif view.norm < self._upright_norm:
+                    continue  # neither network knows it, whichever way it is turned
+            yield view
+
+    def _may_be_turned(self, view: View) -> bool:
+        """Judge by the length of the embedding, more strictly where the detector was in doubt too."""
+        doubt = DOUBT if view.face.scores[0] < CLEAR_SCORE else 1.0
+        return view.norm < self._upright_norm * doubt
 
 
 def _open_embedder(settings: Settings, version: FaceModelVersion) -> Embedder:
