@@ -4,6 +4,10 @@ The detector still finds many faces that lie or stand on their head, but with la
 embedded then is noise, and nothing but the length of the embedding tells. So there are two signs of a rolled face, its
 eye line and a short embedding, and one cure: a patch around the face is turned and looked at again. What is given is
 true of the picture: landmarks are where they are, and a box is as wide and high as the face lies in it.
+
+At similarity 80 between 94 and 99 % of genuine pairs match at any angle, where 94 % do upright and 1 % did upside down.
+Of 43,000 impostor pairs turned at random 4 match, and 2 upright. Upright portraits pay 1.9 % of their time
+(tests/benchmarks/test_turned_faces.py).
 """
 
 from collections.abc import Iterable
@@ -24,7 +28,7 @@ _PATCH_FACES = 2.2  # side of the patch in boxes
 #: In such a patch the detector gives a fifth of the true roll: 1.5 degrees for 8, 2.9 for 16, 4.1 for 25, all ± 1.
 _GAIN = 5.0
 _LARGEST_LEAN = 30.0
-_SMALLEST_LEAN = 5.0  # as far as one degree of seen roll can tell
+_SMALLEST_LEAN = 7.5  # a degree and a half of seen roll: more looks would follow noise
 _MOST_LOOKS = 3
 
 _TURNS = range(0, 360, 45)
