@@ -19,9 +19,9 @@ from workers.vision.detector import OVERLAP_THRESHOLD, SCORE_THRESHOLD
 from workers.vision.embedder import Embedder
 from workers.vision.engine import FaceEngine
 from workers.vision.graphs import prepare_embedder
-from workers.vision.models import CPU, ModelError, open_session
 from workers.vision.roll import LEVEL_DEGREES
 from workers.vision.search import LONG_SIDE
+from workers.vision.sessions import CPU, ModelError, open_session
 
 pytestmark = pytest.mark.models
 

@@ -24,7 +24,7 @@ from workers.fetch import may_come_back
 from workers.jobs.image import identify
 from workers.runtime import Runtime
 from workers.vision.crops import decode
-from workers.vision.models import ModelError
+from workers.vision.sessions import ModelError
 
 log = logging.getLogger(__name__)
 

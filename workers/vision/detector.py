@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from workers.vision.arrays import Flags, Floats, Indices, Pixels
-from workers.vision.models import Session
+from workers.vision.sessions import Session
 
 SCORE_THRESHOLD = 0.7
 OVERLAP_THRESHOLD = 0.3
