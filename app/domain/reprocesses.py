@@ -20,7 +20,7 @@ class Status(StrEnum):
 
     IN_PROGRESS = "IN_PROGRESS"  #: faces are being embedded
     SUCCEEDED = "SUCCEEDED"  #: the collection has the new version
-    FAILED = "FAILED"  #: a face could not be embedded and the caller wanted all or nothing
+    FAILED = "FAILED"  #: a face could not be embedded and the caller wanted all or nothing, or not one could be
     CANCELED = "CANCELED"  #: the caller took it back
     ROLLED_BACK = "ROLLED_BACK"  #: the collection had the new version and went back
 
@@ -36,8 +36,9 @@ class Reason(StrEnum):
     CRASHED = "CRASHED"  #: three workers died of it
 
 
-#: What happens when a face cannot be embedded: it stays behind and is listed, or the whole reprocess is given up.
-ON_FAILURE = ("keep-out", "abort")
+#: What happens when a face cannot be embedded: the whole reprocess is given up, or the face stays behind and is listed. The
+#: first is the default, because it takes nothing from anybody.
+ON_FAILURE = ("abort", "keep-out")
 
 MEMBERS = frozenset({"FaceModelVersion", "OnFailure"})
 
@@ -70,7 +71,7 @@ class Failure:
 
 def read_request(members: dict[str, Any]) -> tuple[str, str]:
     """Read the version to move to and what to do on failure; raises ValidationError."""
-    version, on_failure = members.get("FaceModelVersion"), members.get("OnFailure", "keep-out")
+    version, on_failure = members.get("FaceModelVersion"), members.get("OnFailure", ON_FAILURE[0])
     if not isinstance(version, str) or not VERSION_NAME.fullmatch(version):
         raise ValidationError('FaceModelVersion must name a registered face model version, as "2.0".')
     if on_failure not in ON_FAILURE:
@@ -110,6 +111,11 @@ class Reprocess:
     keep_until: datetime | None
     cleaned_at: datetime | None
     seen_at: datetime
+
+    @property
+    def is_fruitless(self) -> bool:
+        """Whether faces were to be embedded and not one could be: a switch would leave nothing that a search finds."""
+        return self.failed > 0 and self.done == 0
 
     @property
     def can_roll_back(self) -> bool:

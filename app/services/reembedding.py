@@ -119,7 +119,7 @@ class Reembedding:
             if present.status is not Status.IN_PROGRESS:
                 _clean(connection, collection, present)
             elif not _embed_users(connection, collection, present) and not pages.any_left(connection, present):
-                _, told = reprocesses.end(connection, collection, present, Status.SUCCEEDED, keep=self._window)
+                told = _switch(connection, collection, present, window=self._window)
         self._reprocesses.announce(told)
 
     def ring_again(self) -> None:
@@ -175,6 +175,15 @@ def _embed_users(connection: Connection, collection: Row, reprocess: Reprocess) 
     if found:
         rows.change(connection, reprocess.reprocess_id, user_cursor=found[-1].user_no)
     return bool(found)
+
+
+def _switch(connection: Connection, collection: Row, reprocess: Reprocess, *, window: timedelta) -> int:
+    """Have the new version searched, unless it has none of the faces; give how many receivers are told."""
+    if reprocess.is_fruitless:
+        message = "None of the faces could be embedded, so nothing was changed; the failures say why."
+        error = {"Code": "NOTHING_EMBEDDED", "Message": message, "Retryable": False}
+        return reprocesses.end(connection, collection, reprocess, Status.FAILED, keep=timedelta(), error=error)[1]
+    return reprocesses.end(connection, collection, reprocess, Status.SUCCEEDED, keep=window)[1]
 
 
 def _clean(connection: Connection, collection: Row, reprocess: Reprocess) -> None:

@@ -115,7 +115,8 @@ def schemas() -> dict[str, Schema]:
             FaceModelVersion=m.said(m.text(pattern=f"^{words.VERSION_NAME}$"), "A registered face model version."),
             OnFailure=m.said(
                 m.one_of(words.ON_FAILURE),
-                "keep-out (the default): a face that cannot be embedded stays, and is found no more; abort: nothing changes.",
+                "Where a face cannot be embedded: abort (the default): nothing changes; keep-out: it stays, and is found no "
+                "more, unless that is all of them: then nothing changes either.",
             ),
         ),
         "Reprocess": m.answered(

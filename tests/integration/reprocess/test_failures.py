@@ -37,6 +37,13 @@ def bare(bulk: Bulk) -> Bulk:
     return bulk
 
 
+@pytest.fixture
+def kept(bare: Bulk, portraits: dict[str, bytes], pictures: PictureServer) -> Bulk:
+    """The same with a face that can be embedded anew, so that a reprocess is not given up."""
+    bare.index(pictures.put("kept", portraits["biden"]), "kept")
+    return bare
+
+
 def embed(page: Page, bulk: Bulk) -> Outcome:
     return reprocess.embed(page, bulk.runtime, lambda: None)
 
@@ -46,7 +53,8 @@ def reasons(bulk: Bulk) -> list[tuple[str, str]]:
     return [(failure["FaceId"], failure["Reason"]) for failure in shown]
 
 
-def test_a_face_without_source_stays_behind_and_is_listed(bare: Bulk, portraits: dict[str, bytes]) -> None:
+def test_a_face_without_source_stays_behind_and_is_listed(kept: Bulk, portraits: dict[str, bytes]) -> None:
+    bare = kept
     ids = bare.index_four(portraits)
     bare.call("CreateUser", CollectionId=PEOPLE, UserId="44th")
     bare.call("AssociateFaces", CollectionId=PEOPLE, UserId="44th", FaceIds=[ids["obama"]])
@@ -54,73 +62,85 @@ def test_a_face_without_source_stays_behind_and_is_listed(bare: Bulk, portraits:
     bare.start("keep-out")
     bare.work()
     shown = bare.show()
-    assert (shown["Status"], shown["Progress"]["Done"], shown["Failed"]) == ("SUCCEEDED", 0, 4)
+    assert (shown["Status"], shown["Progress"]["Done"], shown["Failed"]) == ("SUCCEEDED", 1, 4)
     assert sorted(reasons(bare)) == sorted((face_id, "NO_SOURCE") for face_id in ids.values())
-    assert bare.search(portraits["obama"])["FaceMatches"] == []
+    assert [m["Face"]["ExternalImageId"] for m in bare.search(portraits["obama"])["FaceMatches"]] == ["kept"]
     assert bare.call("SearchFaces", CollectionId=PEOPLE, FaceId=ids["obama"])["FaceMatches"] == []
     assert bare.call("SearchUsers", CollectionId=PEOPLE, UserId="44th")["UserMatches"] == []
     listed = bare.call("ListFaces", CollectionId=PEOPLE)
     assert listed["FaceModelVersion"] == "2.0"
-    assert {face["IndexFacesModelVersion"] for face in listed["Faces"]} == {"1.0"}
+    assert {face["FaceId"] for face in listed["Faces"] if face["IndexFacesModelVersion"] == "1.0"} == set(ids.values())
     bare.reprocesses.rollback(bare.account_id, PEOPLE)
     assert bare.search(portraits["obama"]) == before
 
 
+def test_a_reprocess_that_could_embed_nothing_switches_nothing(bare: Bulk, portraits: dict[str, bytes]) -> None:
+    ids = bare.index_four(portraits)
+    before = bare.search(portraits["obama"])
+    bare.start("keep-out")
+    bare.work()
+    shown = bare.show()
+    assert (shown["Status"], shown["Failed"], shown["Error"]["Code"]) == ("FAILED", 4, "NOTHING_EMBEDDED")
+    assert sorted(reasons(bare)) == sorted((face_id, "NO_SOURCE") for face_id in ids.values())
+    assert bare.search(portraits["obama"]) == before
+    bare.assert_clean(model="1.0", other=bare.second)
+
+
 @pytest.mark.parametrize("cleaned", [False, True])
 def test_who_stayed_behind_is_found_again_when_the_picture_comes_again(
-    bare: Bulk, portraits: dict[str, bytes], cleaned: bool
+    kept: Bulk, portraits: dict[str, bytes], cleaned: bool
 ) -> None:
-    (face_id,) = bare.index(portraits["obama"], "obama")
-    bare.start()
-    bare.work()
+    (face_id,) = kept.index(portraits["obama"], "obama")
+    kept.start()
+    kept.work()
     if cleaned:
-        bare.elapse(timedelta(days=8))
-        bare.work()
-    assert bare.search(portraits["obama"])["FaceMatches"] == []
-    assert bare.index(portraits["obama"], "obama") == [face_id]
-    (match,) = bare.search(portraits["obama"])["FaceMatches"]
+        kept.elapse(timedelta(days=8))
+        kept.work()
+    assert kept.search(portraits["obama"], threshold=80.0)["FaceMatches"] == []
+    assert kept.index(portraits["obama"], "obama") == [face_id]
+    (match,) = kept.search(portraits["obama"], threshold=80.0)["FaceMatches"]
     assert (match["Face"]["FaceId"], match["Face"]["IndexFacesModelVersion"]) == (face_id, "2.0")
     assert match["Similarity"] == pytest.approx(100, abs=1e-3)
-    bare.elapse(timedelta(days=8))
-    bare.work()
-    bare.assert_clean(model="2.0", other=VERSION_1)
-    assert bare.search(portraits["obama"])["FaceMatches"] == [match]
+    kept.elapse(timedelta(days=8))
+    kept.work()
+    kept.assert_clean(model="2.0", other=VERSION_1)
+    assert kept.search(portraits["obama"], threshold=80.0)["FaceMatches"] == [match]
 
 
 def test_who_stayed_behind_in_one_version_may_come_along_into_the_next(
-    bare: Bulk, portraits: dict[str, bytes], pictures: PictureServer, third: FaceModelVersion
+    kept: Bulk, portraits: dict[str, bytes], pictures: PictureServer, third: FaceModelVersion
 ) -> None:
     url = pictures.put("obama", portraits["obama"])
-    (face_id,) = bare.index(url, "obama")
+    (face_id,) = kept.index(url, "obama")
     pictures.put("obama", 404)
-    bare.start()
-    bare.work()
-    bare.elapse(timedelta(days=8))
-    bare.work()
-    assert reasons(bare) == [(face_id, "SOURCE_UNAVAILABLE")]
+    kept.start()
+    kept.work()
+    kept.elapse(timedelta(days=8))
+    kept.work()
+    assert reasons(kept) == [(face_id, "SOURCE_UNAVAILABLE")]
     pictures.put("obama", portraits["obama"])
-    bare.reprocesses.start(bare.account_id, PEOPLE, third.version, "abort")
-    bare.work()
-    bare.elapse(timedelta(days=8))
-    bare.work()
-    (match,) = bare.search(portraits["obama"])["FaceMatches"]
+    kept.reprocesses.start(kept.account_id, PEOPLE, third.version, "abort")
+    kept.work()
+    kept.elapse(timedelta(days=8))
+    kept.work()
+    (match,) = kept.search(portraits["obama"], threshold=80.0)["FaceMatches"]
     assert match["Face"]["IndexFacesModelVersion"] == third.version
-    bare.assert_clean(model=third.version, other=bare.second)
+    kept.assert_clean(model=third.version, other=kept.second)
 
 
-def test_who_stayed_behind_is_found_again_after_the_way_back(bare: Bulk, portraits: dict[str, bytes]) -> None:
-    ids = bare.index_four(portraits)
-    before = bare.search(portraits["obama"])
-    bare.start()
-    bare.work()
-    bare.elapse(timedelta(days=8))
-    bare.work()
-    assert bare.collection().other_model is None
-    bare.call("AssociateFaces", CollectionId=PEOPLE, UserId=new_user(bare), FaceIds=list(ids.values()))
-    bare.reprocesses.start(bare.account_id, PEOPLE, "1.0", "abort")
-    bare.work()
-    assert bare.show()["Status"] == "SUCCEEDED"
-    assert [m["Similarity"] for m in bare.search(portraits["obama"])["FaceMatches"]] == [
+def test_who_stayed_behind_is_found_again_after_the_way_back(kept: Bulk, portraits: dict[str, bytes]) -> None:
+    ids = kept.index_four(portraits)
+    before = kept.search(portraits["obama"])
+    kept.start()
+    kept.work()
+    kept.elapse(timedelta(days=8))
+    kept.work()
+    assert kept.collection().other_model is None
+    kept.call("AssociateFaces", CollectionId=PEOPLE, UserId=new_user(kept), FaceIds=list(ids.values()))
+    kept.reprocesses.start(kept.account_id, PEOPLE, "1.0", "abort")
+    kept.work()
+    assert kept.show()["Status"] == "SUCCEEDED"
+    assert [m["Similarity"] for m in kept.search(portraits["obama"])["FaceMatches"]] == [
         m["Similarity"] for m in before["FaceMatches"]
     ]
 
@@ -160,17 +180,17 @@ def test_a_source_that_does_not_answer_is_tried_again(
 
 
 def test_a_source_that_never_answers_has_failed_in_the_end(
-    bare: Bulk, portraits: dict[str, bytes], pictures: PictureServer
+    kept: Bulk, portraits: dict[str, bytes], pictures: PictureServer
 ) -> None:
-    (face_id,) = bare.index(pictures.put("obama", portraits["obama"]), "obama")
+    (face_id,) = kept.index(pictures.put("obama", portraits["obama"]), "obama")
     pictures.put("obama", 503)
-    bare.start()
+    kept.start()
     for pause in (timedelta(), *SOURCE_PAUSES):
-        assert reasons(bare) == []
-        bare.elapse(pause)
-        bare.work()
-    assert reasons(bare) == [(face_id, "SOURCE_UNAVAILABLE")]
-    assert bare.show()["Status"] == "SUCCEEDED"
+        assert reasons(kept) == []
+        kept.elapse(pause)
+        kept.work()
+    assert reasons(kept) == [(face_id, "SOURCE_UNAVAILABLE")]
+    assert kept.show()["Status"] == "SUCCEEDED"
 
 
 @pytest.mark.parametrize(
