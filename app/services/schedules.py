@@ -17,7 +17,7 @@ from app.db import ticks
 from app.db.session import Database, now
 from app.domain.cron import CatchUp, Rule
 from app.domain.jobs import Lane
-from app.domain.schedules import MAX_SCHEDULES, Kind, Schedule, document, tick_document
+from app.domain.schedules import MAX_SCHEDULES, Schedule, document, tick_document
 from app.errors import Conflict, ScheduleNotFound, ServiceQuotaExceeded
 
 log = logging.getLogger(__name__)
@@ -82,10 +82,10 @@ def list_all(database: Database) -> list[tuple[int | None, str | None, Document]
     ]
 
 
-def kind_of(database: Database, account_id: int | None, schedule_id: str) -> Kind:
-    """Tell what a schedule of an account does, or raise ScheduleNotFound."""
+def get_stored(database: Database, account_id: int | None, schedule_id: str) -> Schedule:
+    """Give a schedule of an account as it is stored, or raise ScheduleNotFound."""
     with database.statement() as connection:
-        return _found(connection, account_id, schedule_id).kind
+        return _found(connection, account_id, schedule_id)
 
 
 def change(database: Database, account_id: int | None, schedule_id: str, changes: Document) -> Document:
