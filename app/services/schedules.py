@@ -41,6 +41,9 @@ _UNTOLD_PAUSE = timedelta(minutes=1)
 
 Document = dict[str, Any]
 
+#: What ticks end with whose schedule was disabled before they had ended.
+_DISABLED: Document = {"Code": "Disabled", "Message": "The schedule was disabled before this run had ended."}
+
 
 def create(database: Database, account_id: int, values: Document) -> Document:
     """Make a schedule and show it."""
@@ -89,7 +92,10 @@ def get_stored(database: Database, account_id: int | None, schedule_id: str) -> 
 
 
 def change(database: Database, account_id: int | None, schedule_id: str, changes: Document) -> Document:
-    """Set columns and show the schedule. With other times its next one counts from now, and nothing is made up for."""
+    """Set columns and show the schedule. With other times its next one counts from now, and nothing is made up for.
+
+    Disabling ends the runs that wait or are under way: a worker sees it at its next step.
+    """
     values = dict(changes)
     with database.transaction() as connection:
         if account_id is not None:
@@ -102,6 +108,8 @@ def change(database: Database, account_id: int | None, schedule_id: str, changes
             values["next_due_at"] = _next_due(_columns(schedule) | values, now(connection))
         if values:
             rows.update(connection, number, values)
+        if values.get("enabled") is False:
+            ticks.end_open(connection, number, error=_DISABLED)
     if values.get("settings", schedule.settings) != schedule.settings:
         _forget_objects(database, number)
     return get(database, account_id, schedule_id)

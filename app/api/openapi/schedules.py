@@ -50,7 +50,7 @@ ROUTES = [
         "Change a schedule",
         {200: Answer("The schedule as it is now.", reference("ScheduleWithTicks"))},
         "The key must be allowed what the runs do. Members that are absent stay as they are. With other settings a re-sync "
-        "begins anew; what it indexed stays..",
+        "begins anew; what it indexed stays. Disabling ends runs that wait or are under way.",
         ("ScheduleId",),
         {JSON: reference("ScheduleChange")},
         (*_NOT_FOUND, errors.Conflict),
