@@ -4,6 +4,7 @@ Each step is one transaction and begins with what the last one left, so a worker
 fenced by the lease of its page, and by the collection's row lock it meets only faces that are still there.
 """
 
+import uuid
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -23,6 +24,9 @@ from app.services.users import remake_vector
 
 _USERS_AT_ONCE = 50
 _CLEANED_AT_ONCE = 500
+
+#: Reprocesses that one call looks at: with more, those that it saw come last in the next one.
+_LOOKS = 50
 
 #: A reprocess that nobody did anything for in this long is rung for again: bells were lost, or their workers died.
 _RING_AGAIN = timedelta(seconds=10)
@@ -63,20 +67,19 @@ class Reembedding:
     def take(self) -> Page | Reprocess | None:
         """Take the next page of the reprocess that was served the longest ago, or that reprocess where it has none left.
 
-        None: there is nothing to do now, or everything is in the hands of other workers.
+        One whose pages are all in the hands of other workers, or pause, holds up no other. None: there is nothing to do now.
         """
-        with self._database.transaction() as connection:
-            reprocess_id = rows.next_open(connection)
-            reprocess = None if reprocess_id is None else rows.lock(connection, reprocess_id)
-            if reprocess is None or reprocess.status is not Status.IN_PROGRESS:
-                return reprocess
-            lease = pages.reclaim(connection, reprocess.reprocess_id)
-            if lease is None:
-                lease = pages.cut(connection, reprocess, size=PAGE_FACES)
-                if lease is None:
-                    return None if pages.any_left(connection, reprocess) else reprocess
-                rows.change(connection, reprocess.reprocess_id, face_cursor=lease.last_no)
-            return _page(connection, reprocess, lease)
+        seen: set[uuid.UUID] = set()
+        while len(seen) < _LOOKS:
+            with self._database.transaction() as connection:
+                reprocess_id = rows.next_open(connection, but=seen)
+                if reprocess_id is None:
+                    return None
+                work = _work_of(connection, reprocess_id)
+            if work is not None:
+                return work
+            seen.add(reprocess_id)
+        return None
 
     def renew(self, page: Page) -> bool:
         """Keep a page; False where it was lost."""
@@ -128,6 +131,19 @@ class Reembedding:
             unserved = rows.unserved(connection, silence=_RING_AGAIN)
         if unserved:
             self._doorbell.ring(Lane.BULK, BELLS)
+
+
+def _work_of(connection: Connection, reprocess_id: uuid.UUID) -> Page | Reprocess | None:
+    reprocess = rows.lock(connection, reprocess_id)
+    if reprocess is None or reprocess.status is not Status.IN_PROGRESS:
+        return reprocess
+    lease = pages.reclaim(connection, reprocess_id)
+    if lease is None:
+        lease = pages.cut(connection, reprocess, size=PAGE_FACES)
+        if lease is None:
+            return None if pages.any_left(connection, reprocess) else reprocess
+        rows.change(connection, reprocess_id, face_cursor=lease.last_no)
+    return _page(connection, reprocess, lease)
 
 
 def _page(connection: Connection, reprocess: Reprocess, lease: Row) -> Page:

@@ -287,6 +287,22 @@ def test_a_page_of_a_dead_worker_is_taken_by_another_and_its_ghost_stores_nothin
     assert len(bulk.rows(schema.face_embeddings)) == 4
 
 
+def test_a_reprocess_whose_pages_are_all_taken_holds_up_no_other(
+    bulk: Bulk, portraits: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.services.reembedding.PAGE_FACES", 1)
+    bulk.index(portraits["obama"], "obama")
+    bulk.call("CreateCollection", CollectionId="others", Tags={TAG: "true"})
+    for name in ("obama", "biden"):
+        bulk.index(portraits[name], name, "others")
+    bulk.start()
+    bulk.reprocesses.start(bulk.account_id, "others", bulk.second.version, "abort")
+    taken = [bulk.runtime.reembedding.take() for _ in range(3)]
+    names = [page.reprocess.collection_name for page in taken if isinstance(page, Page)]
+    assert names == [PEOPLE, "others", "others"]
+    assert bulk.runtime.reembedding.take() is None
+
+
 def test_a_face_that_kills_its_workers_is_given_up_alone(bulk: Bulk, portraits: dict[str, bytes]) -> None:
     ids = bulk.index_four(portraits)
     bulk.start()
