@@ -22,7 +22,7 @@ from app.services import batches, jobs
 from app.services.batch_expansion import Expansion, Listing
 from app.services.batch_outcomes import BatchOutcomes
 from app.services.outcomes import Outcomes
-from app.services.reembedding import Reembedding
+from app.services.reembedding import Page, Reembedding
 from workers.ahead import AheadFetcher
 from workers.fetch import Fetcher, S3Client, make_s3_client
 from workers.heartbeat import Heartbeat
@@ -78,6 +78,14 @@ class Runtime:
     def batch_heartbeat(self) -> Heartbeat[Chunk | Listing]:
         """Renews the leases of the chunks of batches that run here."""
         return Heartbeat(partial(batches.renew, self.database), run_timeout=self.settings.run_timeout)
+
+    @cached_property
+    def page_heartbeat(self) -> Heartbeat[Page]:
+        """Renews the leases of the pages of reprocesses that are embedded here.
+
+        Between two faces a thread may wait for a slot and then do what somebody waits for, which may take two jobs' time.
+        """
+        return Heartbeat(self.reembedding.renew, run_timeout=3 * self.settings.run_timeout)
 
     @cached_property
     def batch_outcomes(self) -> BatchOutcomes:

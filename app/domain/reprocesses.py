@@ -45,9 +45,9 @@ MEMBERS = frozenset({"FaceModelVersion", "OnFailure"})
 #: Faces that a worker takes at once; a page takes it about a second, so interactive work waits for no longer.
 PAGE_FACES = 16
 
-#: A page that was not renewed for this long belongs to a dead worker. No step between two renewals takes longer.
+#: A page that was not renewed for this long belongs to a dead worker. A heartbeat beside the work renews it, so however long a
+#: source takes to answer, or what the worker makes way for, it is kept; the rest is patience with an absence of Postgres.
 PAGE_LEASE = timedelta(seconds=45)
-RENEW_SECONDS = 3.0
 
 #: After these pauses a face whose source did not answer is tried again; then it has failed.
 SOURCE_PAUSES = (timedelta(seconds=2), timedelta(seconds=10), timedelta(seconds=60))

@@ -5,6 +5,7 @@ fenced by the lease of its page, and by the collection's row lock it meets only 
 """
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -44,6 +45,11 @@ class Page:
     crops: dict[int, bytes]
     whole: bool  # nothing of the page is left after these
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells this lease from every other."""
+        return f"{self.lease.reprocess_id}/{self.lease.after_no}", self.lease.lease
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -81,8 +87,11 @@ class Reembedding:
             seen.add(reprocess_id)
         return None
 
-    def renew(self, page: Page) -> bool:
-        """Keep a page; False where it was lost."""
+    def renew(self, held: Sequence[Page]) -> set[tuple[str, int]]:
+        """Keep pages; give the keys of those that were lost."""
+        return {page.key for page in held if not self._renew(page)}
+
+    def _renew(self, page: Page) -> bool:
         with self._database.transaction() as connection:
             rows.serve(connection, page.reprocess.reprocess_id)
             return pages.renew(connection, page.lease)

@@ -16,7 +16,7 @@ from app.db.session import Row
 from app.domain import embeddings, images
 from app.domain.faces import BoundingBox, DetectedFace, iou
 from app.domain.jobs import Lane
-from app.domain.reprocesses import RENEW_SECONDS, Failure, Reason
+from app.domain.reprocesses import Failure, Reason
 from app.errors import ServiceError
 from app.services import reembedding
 from app.services.reembedding import Outcome, Page
@@ -56,7 +56,8 @@ def step(runtime: Runtime, make_way: Callable[[], object], *, ring: bool = False
     if work is not None and ring:
         runtime.doorbell.ring(Lane.BULK)
     if isinstance(work, Page):
-        return _embed_and_store(work, runtime, make_way)
+        with runtime.page_heartbeat.hold(work):
+            return _embed_and_store(work, runtime, make_way)
     if work is not None:
         runtime.reembedding.advance(work)
     return work is not None
@@ -81,23 +82,22 @@ def _embed_and_store(page: Page, runtime: Runtime, make_way: Callable[[], object
 
 
 def embed(page: Page, runtime: Runtime, make_way: Callable[[], object]) -> Outcome:
-    """Embed the faces of a page, with way for what is urgent between two; raises Lost."""
-    outcome = Outcome()
+    """Embed the faces of a page that is held, with way for what is urgent between two; raises Lost."""
+    outcome, heartbeat = Outcome(), runtime.page_heartbeat
     looks = _Looks(page, runtime)
-    renewed = time.monotonic()
     if page.faces and reembedding.is_poison(page):
         outcome.failures.append(_failure(page.faces[0], Unusable(Reason.CRASHED, "Three workers died of this face.")))
         return outcome
     for face in page.faces:
-        if time.monotonic() - renewed > RENEW_SECONDS:
-            if not runtime.reembedding.renew(page):
-                raise Lost
-            renewed = time.monotonic()
+        heartbeat.advance(page)
+        if runtime.slots.is_crowded():
+            make_way()
+            heartbeat.advance(page)
+        if heartbeat.is_stopped(page):
+            raise Lost
         if runtime.stopping.is_set():
             outcome.cut_short = True
             break
-        if runtime.slots.is_crowded():
-            make_way()
         try:
             with runtime.slots.item():
                 outcome.embedded[face.face_no] = _embedding(face, page, looks, runtime)

@@ -1,6 +1,7 @@
 """What cannot be embedded, who dies of it, and what is left: a reprocess ends as its caller said, whatever happens."""
 
 import json
+import time
 import uuid
 from datetime import timedelta
 
@@ -14,6 +15,7 @@ from app.assets import AssetError
 from app.db import schema, search_tables
 from app.domain.crops import TAG
 from app.domain.face_models import VERSION_1, FaceModelVersion
+from app.domain.jobs import HEARTBEAT
 from app.domain.reprocesses import MAX_CRASHES, PAGE_LEASE, SOURCE_PAUSES
 from app.errors import Conflict, InvalidParameter, ReprocessNotFound
 from app.services.reembedding import Outcome, Page
@@ -45,7 +47,8 @@ def kept(bare: Bulk, portraits: dict[str, bytes], pictures: PictureServer) -> Bu
 
 
 def embed(page: Page, bulk: Bulk) -> Outcome:
-    return reprocess.embed(page, bulk.runtime, lambda: None)
+    with bulk.runtime.page_heartbeat.hold(page):
+        return reprocess.embed(page, bulk.runtime, lambda: None)
 
 
 def reasons(bulk: Bulk) -> list[tuple[str, str]]:
@@ -281,10 +284,48 @@ def test_a_page_of_a_dead_worker_is_taken_by_another_and_its_ghost_stores_nothin
     bulk.elapse(LEASE_OVER)
     bulk.work()
     assert not bulk.runtime.reembedding.store(ghost, embed(ghost, bulk))
-    assert not bulk.runtime.reembedding.renew(ghost)
+    assert bulk.runtime.reembedding.renew([ghost]) == {ghost.key}
     shown = bulk.show()
     assert (shown["Status"], shown["Progress"]["Done"]) == ("SUCCEEDED", 4)
     assert len(bulk.rows(schema.face_embeddings)) == 4
+
+
+def test_a_page_is_kept_however_long_its_worker_makes_way(
+    bulk: Bulk, portraits: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bulk.index_four(portraits)
+    bulk.start()
+    taken: list[object] = []
+
+    def make_way() -> None:
+        bulk.elapse(LEASE_OVER)
+        time.sleep(1.5 * HEARTBEAT.total_seconds())
+        taken.append(bulk.runtime.reembedding.take())
+
+    monkeypatch.setattr(bulk.runtime.slots, "is_crowded", lambda: not taken)
+    assert reprocess.step(bulk.runtime, make_way)
+    assert taken == [None]
+    bulk.work()
+    assert (bulk.show()["Status"], bulk.show()["Progress"]["Done"]) == ("SUCCEEDED", 4)
+
+
+def test_a_worker_that_lost_its_page_embeds_no_more_of_it(
+    bulk: Bulk, portraits: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bulk.index_four(portraits)
+    bulk.start()
+    heir: list[object] = []
+
+    def make_way() -> None:  # the process freezes, another one takes the page, and the next beat notices
+        bulk.elapse(LEASE_OVER)
+        heir.append(bulk.runtime.reembedding.take())
+        heart = bulk.runtime.page_heartbeat
+        heart._stopped = heart._renew(list(heart._held.values()))
+
+    monkeypatch.setattr(bulk.runtime.slots, "is_crowded", lambda: not heir)
+    assert reprocess.step(bulk.runtime, make_way)
+    assert isinstance(heir[0], Page)
+    assert bulk.rows(schema.face_embeddings) == []
 
 
 def test_a_reprocess_whose_pages_are_all_taken_holds_up_no_other(
