@@ -20,7 +20,7 @@ class Status(StrEnum):
 
     IN_PROGRESS = "IN_PROGRESS"  #: faces are being embedded
     SUCCEEDED = "SUCCEEDED"  #: the collection has the new version
-    FAILED = "FAILED"  #: a face could not be embedded and the caller wanted all or nothing, or not one could be
+    FAILED = "FAILED"  #: a face could not be embedded and the caller wanted all or nothing; or none could be
     CANCELED = "CANCELED"  #: the caller took it back
     ROLLED_BACK = "ROLLED_BACK"  #: the collection had the new version and went back
 
@@ -51,6 +51,9 @@ PAGE_LEASE = timedelta(seconds=45)
 
 #: After these pauses a face whose source did not answer is tried again; then it has failed.
 SOURCE_PAUSES = (timedelta(seconds=2), timedelta(seconds=10), timedelta(seconds=60))
+
+#: A reprocess that no worker had the model for in so long has failed: meanwhile nothing can be indexed into its collection.
+MODEL_PATIENCE = timedelta(minutes=5)
 
 #: A face whose workers died this often is poison. Its page is taken face by face since the first death.
 MAX_CRASHES = 3
@@ -106,6 +109,7 @@ class Reprocess:
     user_cursor: int
     error: dict[str, Any] | None
     created_at: datetime
+    stalled_at: datetime | None
     finished_at: datetime | None
     rolled_back_at: datetime | None
     keep_until: datetime | None
@@ -116,6 +120,11 @@ class Reprocess:
     def is_fruitless(self) -> bool:
         """Whether faces were to be embedded and not one could be: a switch would leave nothing that a search finds."""
         return self.failed > 0 and self.done == 0
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether its model is missing for so long that nobody is about to bring it."""
+        return self.stalled_at is not None and self.seen_at - self.stalled_at > MODEL_PATIENCE
 
     @property
     def can_roll_back(self) -> bool:

@@ -1,4 +1,4 @@
-"""The workers' part of a reprocess: take a page of faces, store what came of it, then make users' vectors, switch, clean up.
+"""The workers' part of a reprocess: take a page of faces, store what came of it, then switch (`app.services.switching`).
 
 Each step is one transaction and begins with what the last one left, so a worker may die anywhere. What a worker stores is
 fenced by the lease of its page, and by the collection's row lock it meets only faces that are still there.
@@ -8,23 +8,20 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from app.broker import Doorbell
-from app.db import collections, face_crops, face_models, second_versions, users
+from app.db import collections, face_crops, face_models, second_versions
 from app.db import reprocess_pages as pages
 from app.db import reprocesses as rows
 from app.db.session import Database, Row
 from app.domain.face_models import FaceModelVersion
 from app.domain.jobs import Lane
 from app.domain.reprocesses import MAX_CRASHES, PAGE_FACES, SOURCE_PAUSES, Failure, Reprocess, Status
-from app.services import reprocesses
+from app.services import reprocesses, switching
 from app.services.reprocesses import BELLS
-from app.services.users import remake_vector
-
-_USERS_AT_ONCE = 50
-_CLEANED_AT_ONCE = 500
 
 #: Reprocesses that one call looks at: with more, those that it saw come last in the next one.
 _LOOKS = 50
@@ -97,20 +94,34 @@ class Reembedding:
             return pages.renew(connection, page.lease)
 
     def release(self, page: Page) -> None:
-        """Give a page back untouched."""
+        """Give a page back whose model is not on this machine; where it is on none for long, the reprocess has failed."""
+        told = 0
         with self._database.transaction() as connection:
-            pages.put_back(connection, page.lease, pause=SOURCE_PAUSES[0])
+            found = _lock(connection, page)
+            if found is None:
+                return
+            collection, reprocess = found
+            error = _no_model(reprocess)
+            if reprocess.is_stuck:
+                _, told = reprocesses.end(
+                    connection, collection, reprocess, Status.FAILED, keep=timedelta(), error=error
+                )
+            else:
+                since = reprocess.stalled_at or rows.NOW
+                rows.change(connection, reprocess.reprocess_id, stalled_at=since, error=error | {"Retryable": True})
+                pages.put_back(connection, page.lease, pause=SOURCE_PAUSES[0])
+        self._reprocesses.announce(told)
 
     def store(self, page: Page, outcome: Outcome) -> bool:
         """Store what came of a page; False where its lease was lost, or the reprocess has ended."""
         told = 0
         with self._database.transaction() as connection:
-            collection = collections.lock(connection, page.reprocess.collection_id)
-            reprocess = rows.lock(connection, page.reprocess.reprocess_id)
-            if collection is None or reprocess is None or reprocess.status is not Status.IN_PROGRESS:
+            found = _lock(connection, page)
+            if found is None:
                 return False
-            if not pages.lock(connection, page.lease):
-                return False
+            collection, reprocess = found
+            if reprocess.stalled_at is not None:
+                rows.change(connection, reprocess.reprocess_id, stalled_at=None, error=None)
             failures = _store(connection, collection, page, outcome)
             if failures and reprocess.on_failure == "abort":
                 error = {"Code": failures[0].reason, "Message": failures[0].message, "Retryable": False}
@@ -129,9 +140,9 @@ class Reembedding:
             if collection is None or present is None:
                 return
             if present.status is not Status.IN_PROGRESS:
-                _clean(connection, collection, present)
-            elif not _embed_users(connection, collection, present) and not pages.any_left(connection, present):
-                told = _switch(connection, collection, present, window=self._window)
+                switching.clean(connection, collection, present)
+            elif not switching.embed_users(connection, collection, present) and not pages.any_left(connection, present):
+                told = switching.switch(connection, collection, present, window=self._window)
         self._reprocesses.announce(told)
 
     def ring_again(self) -> None:
@@ -164,6 +175,20 @@ def _page(connection: Connection, reprocess: Reprocess, lease: Row) -> Page:
     return Page(reprocess, version, former, lease, now, crops, whole=len(now) == len(left))
 
 
+def _lock(connection: Connection, page: Page) -> tuple[Row, Reprocess] | None:
+    """Lock what belongs to a page; None where its lease was lost, or the reprocess has ended."""
+    collection = collections.lock(connection, page.reprocess.collection_id)
+    reprocess = rows.lock(connection, page.reprocess.reprocess_id)
+    if collection is None or reprocess is None or reprocess.status is not Status.IN_PROGRESS:
+        return None
+    return (collection, reprocess) if pages.lock(connection, page.lease) else None
+
+
+def _no_model(reprocess: Reprocess) -> dict[str, Any]:
+    message = f"No worker has the model of face model version {reprocess.to_model}; `rekollect doctor` names its file."
+    return {"Code": "MODEL_MISSING", "Message": message, "Retryable": False}
+
+
 def is_poison(page: Page) -> bool:
     """Tell whether a page killed so many workers that its next face is given up unseen."""
     return bool(page.lease.crashes >= MAX_CRASHES)
@@ -189,42 +214,3 @@ def _store(connection: Connection, collection: Row, page: Page, outcome: Outcome
     else:
         pages.delete(connection, page.lease)
     return failures
-
-
-def _embed_users(connection: Connection, collection: Row, reprocess: Reprocess) -> bool:
-    """Make the vectors of the next users from their faces; False where all have theirs."""
-    found = users.list_page(connection, collection.collection_id, after=reprocess.user_cursor, limit=_USERS_AT_ONCE)
-    version = face_models.get(connection, reprocess.to_model)
-    for user in found:
-        remake_vector(connection, collection, user, version)
-    if found:
-        rows.change(connection, reprocess.reprocess_id, user_cursor=found[-1].user_no)
-    return bool(found)
-
-
-def _switch(connection: Connection, collection: Row, reprocess: Reprocess, *, window: timedelta) -> int:
-    """Have the new version searched, unless it has none of the faces; give how many receivers are told."""
-    if reprocess.is_fruitless:
-        message = "None of the faces could be embedded, so nothing was changed; the failures say why."
-        error = {"Code": "NOTHING_EMBEDDED", "Message": message, "Retryable": False}
-        return reprocesses.end(connection, collection, reprocess, Status.FAILED, keep=timedelta(), error=error)[1]
-    return reprocesses.end(connection, collection, reprocess, Status.SUCCEEDED, keep=window)[1]
-
-
-def _clean(connection: Connection, collection: Row, reprocess: Reprocess) -> None:
-    """Remove the next part of the version that is not searched, or note that all is clean."""
-    versions = {"model": collection.model, "indexes_other": False}
-    collections.set_versions(connection, collection.collection_id, other=collection.other_model, **versions)
-    numbers = pages.next_faces(
-        connection, collection.collection_id, after=reprocess.face_cursor, limit=_CLEANED_AT_ONCE
-    )
-    found = users.list_page(connection, collection.collection_id, after=reprocess.user_cursor, limit=_CLEANED_AT_ONCE)
-    if numbers:
-        second_versions.settle_faces(connection, collection, numbers)
-        rows.change(connection, reprocess.reprocess_id, face_cursor=numbers[-1])
-    elif found:
-        second_versions.settle_users(connection, collection, [user.user_no for user in found])
-        rows.change(connection, reprocess.reprocess_id, user_cursor=found[-1].user_no)
-    else:
-        collections.set_versions(connection, collection.collection_id, other=None, **versions)
-        rows.change(connection, reprocess.reprocess_id, cleaned_at=rows.NOW)

@@ -28,6 +28,7 @@ RUNNING = Reprocess(
     user_cursor=0,
     error=None,
     created_at=BEGAN,
+    stalled_at=None,
     finished_at=None,
     rolled_back_at=None,
     keep_until=None,

@@ -16,7 +16,7 @@ from app.db import schema, search_tables
 from app.domain.crops import TAG
 from app.domain.face_models import VERSION_1, FaceModelVersion
 from app.domain.jobs import HEARTBEAT
-from app.domain.reprocesses import MAX_CRASHES, PAGE_LEASE, SOURCE_PAUSES
+from app.domain.reprocesses import MAX_CRASHES, MODEL_PATIENCE, PAGE_LEASE, SOURCE_PAUSES
 from app.errors import Conflict, InvalidParameter, ReprocessNotFound
 from app.services.reembedding import Outcome, Page
 from tests.bulk import PEOPLE, Bulk
@@ -424,18 +424,43 @@ def test_an_empty_collection_switches_at_once(bulk: Bulk, portraits: dict[str, b
     assert len(bulk.search(portraits["obama2"], threshold=80.0)["FaceMatches"]) == 1
 
 
+def missing(version: FaceModelVersion) -> None:
+    raise AssetError(f"{version.embedder.name} is not on this machine.")
+
+
 def test_a_worker_without_the_model_leaves_the_page_to_others(
     bulk: Bulk, portraits: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bulk.index_four(portraits)
     bulk.start()
-
-    def of(version: FaceModelVersion) -> None:
-        raise AssetError(f"{version.embedder.name} is not on this machine.")
-
-    monkeypatch.setattr(bulk.runtime.engines, "of", of)
+    monkeypatch.setattr(bulk.runtime.engines, "of", missing)
     assert not bulk.step()
+    stalled = bulk.show()
+    assert (stalled["Status"], stalled["Error"]["Code"]) == ("IN_PROGRESS", "MODEL_MISSING")
+    assert stalled["Error"]["Retryable"]
     monkeypatch.undo()
     bulk.elapse(SOURCE_PAUSES[0])
     bulk.work()
     assert (bulk.show()["Status"], reasons(bulk)) == ("SUCCEEDED", [])
+    assert "Error" not in bulk.show()
+
+
+def test_a_model_that_no_worker_has_for_long_ends_the_reprocess(
+    bulk: Bulk, portraits: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bulk.index_four(portraits)
+    before = bulk.search(portraits["obama"])
+    bulk.start()
+    monkeypatch.setattr(bulk.runtime.engines, "of", missing)
+    for wait in (timedelta(), MODEL_PATIENCE - timedelta(minutes=1)):
+        bulk.elapse(wait)
+        assert not bulk.step()
+        assert bulk.show()["Status"] == "IN_PROGRESS"
+    bulk.elapse(timedelta(minutes=1))
+    assert not bulk.step()
+    bulk.work()
+    shown = bulk.show()
+    assert (shown["Status"], shown["Error"]["Code"], shown["Error"]["Retryable"]) == ("FAILED", "MODEL_MISSING", False)
+    monkeypatch.undo()
+    assert bulk.search(portraits["obama"]) == before
+    bulk.assert_clean(model="1.0", other=bulk.second)
