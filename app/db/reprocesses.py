@@ -122,13 +122,17 @@ def insert_failures(connection: Connection, reprocess_id: uuid.UUID, failures: S
         )
 
 
-def forget_failures(connection: Connection, collection_id: int, numbers: Sequence[int]) -> None:
-    """Forget that faces stayed behind: they were deleted."""
+def forget_failures(
+    connection: Connection, collection_id: int, numbers: Sequence[int], *, version: str | None = None
+) -> None:
+    """Forget that faces stayed behind: they were deleted, or have come along into a version."""
+    into = [] if version is None else [reprocesses.c.to_model == version]
     connection.execute(
         sa.delete(reprocess_failures).where(
             reprocess_failures.c.reprocess_id == reprocesses.c.reprocess_id,
             reprocesses.c.collection_id == collection_id,
             reprocess_failures.c.face_no.in_(numbers),
+            *into,
         )
     )
 

@@ -110,6 +110,29 @@ def test_who_stayed_behind_is_found_again_when_the_picture_comes_again(
     assert kept.search(portraits["obama"], threshold=80.0)["FaceMatches"] == [match]
 
 
+@pytest.mark.parametrize("cleaned", [False, True])
+def test_who_stayed_behind_stands_for_its_user_again_when_the_picture_comes_again(
+    kept: Bulk, portraits: dict[str, bytes], cleaned: bool
+) -> None:
+    (face_id,) = kept.index(portraits["obama"], "obama")
+    kept.call("CreateUser", CollectionId=PEOPLE, UserId="44th")
+    kept.call("AssociateFaces", CollectionId=PEOPLE, UserId="44th", FaceIds=[face_id])
+    kept.start()
+    kept.work()
+    if cleaned:
+        kept.elapse(timedelta(days=8))
+        kept.work()
+
+    def matches() -> list[str]:
+        result = kept.job("SearchUsersByImage", {"Bytes": portraits["obama2"]}).result
+        assert result is not None
+        return [match["User"]["UserId"] for match in result["UserMatches"]]
+
+    assert (matches(), len(reasons(kept))) == ([], 1)
+    kept.index(portraits["obama"], "obama")
+    assert (matches(), reasons(kept)) == (["44th"], [])
+
+
 def test_who_stayed_behind_in_one_version_may_come_along_into_the_next(
     kept: Bulk, portraits: dict[str, bytes], pictures: PictureServer, third: FaceModelVersion
 ) -> None:
