@@ -1,13 +1,15 @@
 """Parts of `rekollect index` and `search`: what pictures are found, what they are called, what is remembered and shown."""
 
+import argparse
 import io
+import json
 import time
 from pathlib import Path
 
 import pytest
 
-from app.cli import pictures
-from app.cli.client import ClientError
+from app.cli import pictures, reprocess
+from app.cli.client import Client, ClientError
 from app.cli.crew import Crew
 from app.cli.notes import Notes
 from app.cli.pictures import Picture, Prefix
@@ -88,6 +90,19 @@ def test_durations_are_short() -> None:
         "59 min 59 s",
         "2 h 01 min",
     ]
+
+
+def test_crops_are_purged_in_as_many_calls_as_it_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = [{"Deleted": 10_000, "Left": 7}, {"Deleted": 7, "Left": 0}]
+    monkeypatch.setattr(Client, "call", lambda *_: answers.pop(0))
+    monkeypatch.setenv("REKOLLECT_API_KEY", "key")
+    parser = argparse.ArgumentParser()
+    reprocess.configure_crops(parser)
+    arguments = parser.parse_args(["purge", "people", "--json"])
+    assert arguments.run(arguments) == 0
+    assert json.loads(capsys.readouterr().out) == {"Deleted": 10_007, "Left": 0}
 
 
 def test_a_crew_begins_nothing_more_once_it_is_stopped() -> None:

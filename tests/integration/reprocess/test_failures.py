@@ -18,6 +18,7 @@ from app.domain.face_models import VERSION_1, FaceModelVersion
 from app.domain.jobs import HEARTBEAT
 from app.domain.reprocesses import MAX_CRASHES, MODEL_PATIENCE, PAGE_LEASE, SOURCE_PAUSES
 from app.errors import Conflict, InvalidParameter, ReprocessNotFound
+from app.services.crops import Crops
 from app.services.reembedding import Outcome, Page
 from tests.bulk import PEOPLE, Bulk
 from tests.factories import make_endpoint
@@ -424,6 +425,17 @@ def test_a_deleted_collection_takes_everything_along(bulk: Bulk, portraits: dict
     for table in (*tables, *searched, search_tables.of_users(bulk.second)):
         assert [row for row in bulk.desk.rows(table) if row["collection_id"] == number] == []
     assert bulk.desk.rows(schema.reprocess_pages) == []
+
+
+def test_a_purge_of_crops_is_done_in_bounded_calls(
+    bulk: Bulk, portraits: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bulk.index_four(portraits)
+    monkeypatch.setattr("app.services.crops._DELETED_AT_ONCE", 1)
+    monkeypatch.setattr("app.services.crops._TRANSACTIONS", 3)
+    crops = Crops(bulk.desk.database, default=False)
+    calls = [crops.purge(bulk.account_id, PEOPLE) for _ in range(3)]
+    assert calls == [{"Deleted": 3, "Left": 1}, {"Deleted": 1, "Left": 0}, {"Deleted": 0, "Left": 0}]
 
 
 def test_what_cannot_be_begun_is_refused(bulk: Bulk) -> None:
