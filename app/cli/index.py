@@ -8,6 +8,7 @@ import argparse
 import csv
 import hashlib
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quality-filter", choices=("NONE", "AUTO", "LOW", "MEDIUM", "HIGH"))
     parser.add_argument("--max-faces", type=int, metavar="N", help="of one picture")
     parser.add_argument("--concurrency", type=int, default=8, metavar="N", help="files under way (default %(default)s)")
+    parser.add_argument("--again", action="store_true", help="begin anew, whatever earlier runs did with these files")
     parser.add_argument(
         "--failures", type=Path, default=Path("index-failures.csv"), metavar="FILE", help="(default %(default)s)"
     )
@@ -121,9 +123,10 @@ def _index_files(arguments: argparse.Namespace, client: Client, crew: Crew, made
     lookup = Lookup(client, crew, "IndexFaces", "LOW")
     settings = Settings.from_environment()
     bound_to = (settings.url, arguments.collection, made_at, str(arguments.place.absolute()))
+    run = uuid.uuid4().hex if arguments.again else ""
     with Notes(settings.cache, *bound_to) as notes:
-        left = _left(found, name_of, notes, report)
-        work = _work(lookup, _input(arguments), name_of, bound_to)
+        left = found if arguments.again else _left(found, name_of, notes, report)
+        work = _work(lookup, _input(arguments), name_of, (*bound_to[1:3], *([run] if run else [])))
         for outcome in crew.do(work, left):
             _count(outcome, name_of, notes, report)
     return report.end(arguments.failures, crew)
@@ -149,7 +152,7 @@ def _work(
             content = picture.path.read_bytes()
         except OSError as error:
             return Outcome(picture, error=f"cannot be read: {error.strerror}")
-        digest = hashlib.sha256(repr((bound_to[1:3], sorted(input_.items()))).encode() + content).hexdigest()
+        digest = hashlib.sha256(repr((bound_to, sorted(input_.items()))).encode() + content).hexdigest()
         return lookup.run(picture, content, input_, f"index:{digest}")
 
     return work

@@ -13,6 +13,10 @@ from typing import Any
 
 import pytest
 
+from app.cli.client import Client
+from app.cli.crew import Crew
+from app.cli.lookup import Lookup
+from app.cli.pictures import Picture
 from tests.live import LiveStack
 from tests.s3 import S3Server
 
@@ -84,6 +88,40 @@ def test_a_folder_is_indexed_and_running_it_again_does_nothing_twice(
     (command.home / "cache/index").rename(command.home / "forgotten")
     anew = command.run("index", "photos", "--collection", collection)
     assert "2 images, 2 faces, 0 failed" in anew
+    assert len(external_ids(rekognition, collection)) == 2
+
+
+def test_a_picture_whose_job_was_canceled_is_done_anew(
+    live: LiveStack, collection: str, rekognition: Any, portraits: dict[str, bytes]
+) -> None:
+    client, input_, key = Client(live.url, live.key.api_key), {"CollectionId": collection}, f"test:{collection}"
+    fields = {"Operation": "IndexFaces", "Priority": "LOW", "Input": json.dumps(input_)}
+    workers = [process for name, process in live.pids.items() if name.startswith("worker")]
+    for process in workers:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        job, replayed = client.post_form("/v1/jobs", fields, portraits["obama"], headers={"Idempotency-Key": key})
+        assert not replayed
+        assert client.call("POST", job["Links"]["Cancel"])["Status"] == "CANCELED"
+    finally:
+        for process in workers:
+            os.kill(process, signal.SIGCONT)
+    lookup = Lookup(client, Crew(1), "IndexFaces", "LOW")
+    outcome = lookup.run(Picture(Path("obama.jpg"), "obama.jpg"), portraits["obama"], input_, key)
+    assert outcome.error is None
+    assert rekognition.describe_collection(CollectionId=collection)["FaceCount"] == 1
+
+
+def test_again_begins_anew(command: Command, folder: Path, collection: str, rekognition: Any) -> None:
+    (folder / "broken.PNG").unlink()
+    words = ("index", "photos", "--collection", collection)
+    command.run(*words)
+    rekognition.delete_faces(
+        CollectionId=collection,
+        FaceIds=[face["FaceId"] for face in rekognition.list_faces(CollectionId=collection)["Faces"]],
+    )
+    assert "2 images (2 were done before), 0 faces" in command.run(*words)
+    assert "2 images, 2 faces, 0 failed" in command.run(*words, "--again")
     assert len(external_ids(rekognition, collection)) == 2
 
 

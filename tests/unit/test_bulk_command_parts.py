@@ -5,12 +5,14 @@ import io
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.cli import pictures, reprocess
 from app.cli.client import Client, ClientError
 from app.cli.crew import Crew
+from app.cli.lookup import Lookup
 from app.cli.notes import Notes
 from app.cli.pictures import Picture, Prefix
 from app.cli.progress import Progress, duration
@@ -90,6 +92,39 @@ def test_durations_are_short() -> None:
         "59 min 59 s",
         "2 h 01 min",
     ]
+
+
+@pytest.mark.parametrize(
+    ("answers", "error", "keys"),
+    [
+        ([("CANCELED", None, False)], "the job ended as CANCELED without a result", 1),
+        ([("CANCELED", None, True), ("SUCCEEDED", None, False)], None, 2),
+        ([("CANCELED", None, True), ("CANCELED", None, False)], "the job ended as CANCELED without a result", 2),
+        ([("EXPIRED", ("Late", True), True), ("SUCCEEDED", None, False)], None, 2),
+        ([("FAILED", ("Away", True), True), ("SUCCEEDED", None, False)], None, 2),
+        ([("FAILED", ("No picture", False), True)], "No picture (No picture)", 1),
+        ([("SUCCEEDED", None, True)], None, 1),
+    ],
+)
+def test_a_job_without_result_is_an_error_and_an_old_one_that_could_end_otherwise_is_done_anew(
+    monkeypatch: pytest.MonkeyPatch, answers: list[Any], error: str | None, keys: int
+) -> None:
+    asked = []
+
+    def post_form(_: Client, __: str, ___: Any, ____: bytes, *, headers: Any, wait: int) -> Any:
+        asked.append(headers["Idempotency-Key"])
+        status, failure, replayed = answers.pop(0)
+        job = {"Done": True, "Status": status}
+        if failure:
+            job["Error"] = {"Code": failure[0], "Message": failure[0], "Retryable": failure[1]}
+        return job | ({"Result": {"FaceRecords": []}} if status == "SUCCEEDED" else {}), replayed
+
+    monkeypatch.setattr(Client, "post_form", post_form)
+    lookup = Lookup(Client("http://localhost", "key"), Crew(1), "IndexFaces", "LOW")
+    outcome = lookup.run(Picture(Path("a.jpg"), "a.jpg"), b"", {}, "key")
+    assert outcome.error == error
+    assert (outcome.result is None) == (error is not None)
+    assert len(set(asked)) == keys
 
 
 def test_crops_are_purged_in_as_many_calls_as_it_takes(
