@@ -20,7 +20,7 @@ from app.cli.crew import Crew
 from app.cli.follow import Followed
 from app.cli.lookup import Lookup, Outcome
 from app.cli.notes import Notes
-from app.cli.pictures import Naming, Picture, Prefix
+from app.cli.pictures import Naming, Picture, Prefix, Unlisted
 from app.cli.progress import Progress
 from app.config import Settings
 
@@ -125,44 +125,51 @@ def _index_files(arguments: argparse.Namespace, client: Client, crew: Crew, made
     bound_to = (settings.url, arguments.collection, made_at, str(arguments.place.absolute()))
     run = uuid.uuid4().hex if arguments.again else ""
     with Notes(settings.cache, *bound_to) as notes:
-        left = found if arguments.again else _left(found, name_of, notes, report)
-        work = _work(lookup, _input(arguments), name_of, (*bound_to[1:3], *([run] if run else [])))
-        for outcome in crew.do(work, left):
-            _count(outcome, name_of, notes, report)
+        left = _left(found, name_of, None if arguments.again else notes, report)
+        work = _work(lookup, _input(arguments), (*bound_to[1:3], *([run] if run else [])))
+        for external_id, outcome in crew.do(work, left):
+            _count(outcome, external_id, notes, report)
     return report.end(arguments.failures, crew)
 
 
-def _left(found: Sequence[Picture], name_of: Naming, notes: Notes, report: _Report) -> Iterator[Picture]:
+#: A picture with its ExternalImageId.
+_Named = tuple[Picture, str]
+
+
+def _left(found: Sequence[Picture], name_of: Naming, notes: Notes | None, report: _Report) -> Iterator[_Named]:
     for picture in found:
-        if notes.knows(picture, name_of(picture)):
+        try:
+            external_id = name_of(picture)
+        except Unlisted as error:
+            report.fail(str(picture.path), str(error))
+            continue
+        if notes is not None and notes.knows(picture, external_id):
             report.progress.count(skipped=True)
         else:
-            yield picture
+            yield picture, external_id
 
 
-def _work(
-    lookup: Lookup, shared: dict[str, Any], name_of: Naming, bound_to: Sequence[str]
-) -> Callable[[Picture], Outcome]:
+def _work(lookup: Lookup, shared: dict[str, Any], bound_to: Sequence[str]) -> Callable[[_Named], tuple[str, Outcome]]:
     """Make the work on one picture; the same content under the same id is the same job, whoever submits it again."""
 
-    def work(picture: Picture) -> Outcome:
-        external_id = name_of(picture)
+    def work(named: _Named) -> tuple[str, Outcome]:
+        picture, external_id = named
         input_ = shared | ({"ExternalImageId": external_id} if external_id else {})
         try:
             content = picture.path.read_bytes()
         except OSError as error:
-            return Outcome(picture, error=f"cannot be read: {error.strerror}")
+            return external_id, Outcome(picture, error=f"cannot be read: {error.strerror}")
         digest = hashlib.sha256(repr((bound_to, sorted(input_.items()))).encode() + content).hexdigest()
-        return lookup.run(picture, content, input_, f"index:{digest}")
+        return external_id, lookup.run(picture, content, input_, f"index:{digest}")
 
     return work
 
 
-def _count(outcome: Outcome, name_of: Naming, notes: Notes, report: _Report) -> None:
+def _count(outcome: Outcome, external_id: str, notes: Notes, report: _Report) -> None:
     if outcome.error is not None:
         report.fail(str(outcome.picture.path), outcome.error)
     elif outcome.result is not None:
-        notes.add(outcome.picture, name_of(outcome.picture))
+        notes.add(outcome.picture, external_id)
         report.progress.count(faces=len(outcome.result["FaceRecords"]))
 
 

@@ -36,11 +36,11 @@ class Notes:
         if self._file is not None:
             self._file.close()
 
-    def knows(self, picture: Picture, external_id: str | None) -> bool:
+    def knows(self, picture: Picture, external_id: str) -> bool:
         """Tell whether this picture, as it is now, was indexed under this id."""
         return self._known.get(_name(picture, external_id)) == _state(picture)
 
-    def add(self, picture: Picture, external_id: str | None) -> None:
+    def add(self, picture: Picture, external_id: str) -> None:
         """Note that a picture was indexed."""
         if self._file is not None:
             self._file.write(json.dumps([_name(picture, external_id), _state(picture)]) + "\n")
@@ -54,8 +54,8 @@ class Notes:
         self._known[name] = state
 
 
-def _name(picture: Picture, external_id: str | None) -> str:
-    return f"{picture.name}\n{external_id or ''}"
+def _name(picture: Picture, external_id: str) -> str:
+    return f"{picture.name}\n{external_id}"
 
 
 def _state(picture: Picture) -> list[int]:

@@ -141,9 +141,10 @@ def test_a_collection_that_was_made_anew_is_filled_anew(
 def test_ids_come_from_a_table(command: Command, folder: Path, collection: str, rekognition: Any) -> None:
     (folder / "broken.PNG").unlink()
     (command.home / "ids.csv").write_text("path,external_id\nobama/face 1.jpg,president 44\n")
-    command.run("index", "photos", "--collection", collection, "--external-id-from", "csv:ids.csv")
-    faces = rekognition.list_faces(CollectionId=collection)["Faces"]
-    assert sorted(face.get("ExternalImageId", "") for face in faces) == ["", "president_44"]
+    words = ("index", "photos", "--collection", collection, "--external-id-from", "csv:ids.csv")
+    assert "1 failed" in command.run(*words, status=1)
+    assert command.failures()[1:] == [["photos/biden/face 1.jpg", "not in ids.csv"]]
+    assert external_ids(rekognition, collection) == ["president_44"]
 
 
 def test_ctrl_c_is_safe_and_running_it_again_goes_on(

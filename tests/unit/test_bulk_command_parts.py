@@ -14,7 +14,7 @@ from app.cli.client import Client, ClientError
 from app.cli.crew import Crew
 from app.cli.lookup import Lookup
 from app.cli.notes import Notes
-from app.cli.pictures import Picture, Prefix
+from app.cli.pictures import Picture, Prefix, Unlisted
 from app.cli.progress import Progress, duration
 
 
@@ -27,16 +27,22 @@ def test_pictures_are_found_in_folders_below_in_order(tmp_path: Path) -> None:
     assert [picture.name for picture in pictures.find(tmp_path / "a.txt")] == ["a.txt"]  # named outright, it is meant
 
 
-@pytest.mark.parametrize(
-    ("rule", "name"), [("name", "a_b"), ("path", "people:a_b.jpg"), ("csv:ids.csv", "known"), ("csv:none.csv", None)]
-)
-def test_pictures_are_called_by_a_rule(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: str, name: str | None
-) -> None:
+@pytest.mark.parametrize(("rule", "name"), [("name", "a_b"), ("path", "people:a_b.jpg"), ("csv:ids.csv", "known")])
+def test_pictures_are_called_by_a_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: str, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     Path("ids.csv").write_text("people/a b.jpg,known\n")
-    Path("none.csv").write_text("")
     assert pictures.naming(rule)(Picture(tmp_path / "people/a b.jpg", "people/a b.jpg")) == name
+
+
+def test_a_table_names_every_picture_and_has_one_title(tmp_path: Path) -> None:
+    file = tmp_path / "ids.csv"
+    file.write_text("path,external_id\na.jpg,A\npath,external_id\n")
+    name_of = pictures.naming(f"csv:{file}")
+    assert [name_of(Picture(tmp_path / name, name)) for name in ("a.jpg", "path")] == ["A", "external_id"]
+    with pytest.raises(Unlisted, match=r"not in .*ids\.csv"):
+        name_of(Picture(tmp_path / "b.jpg", "b.jpg"))
+    file.write_text("path,id\n")
+    assert pictures.naming(f"csv:{file}")(Picture(tmp_path / "path", "path")) == "id"
 
 
 @pytest.mark.parametrize("rule", ["", "csv", "csv:", "csv:missing.csv", "csv:wide.csv", "stem"])
