@@ -7,9 +7,11 @@ on.
 import argparse
 import csv
 import hashlib
+import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,8 @@ from app.cli import pictures
 from app.cli.client import Client, ClientError, Refused, add_options, connect
 from app.cli.crew import Crew
 from app.cli.follow import Followed
-from app.cli.lookup import Lookup, Outcome
-from app.cli.notes import Notes
+from app.cli.lookup import Lookup, Outcome, error_of
+from app.cli.notes import Notes, State, state
 from app.cli.pictures import Naming, Picture, Prefix, Unlisted
 from app.cli.progress import Progress
 from app.config import Settings
@@ -61,18 +63,24 @@ class _Report:
         self.failures.append((name, error))
         self.progress.count(failed=True)
 
-    def end(self, file: Path, crew: Crew) -> int:
-        """Write the failures, say what was done, and give the exit status."""
-        self.progress.show(last=True)
-        print(self.progress.summary())
-        if self.failures:
-            with file.open("w", newline="", encoding="utf-8") as lines:
-                csv.writer(lines).writerows([("picture", "error"), *self.failures])
-            print(f"what failed, and why: {file}")
-        if crew.stopped:
-            print("ended by Ctrl-C; run the same command again to go on")
-            return _INTERRUPTED
-        return 1 if self.failures else 0
+    @contextmanager
+    def ending(self, file: Path, crew: Crew) -> Iterator[None]:
+        """However the block ends, say what was done and write the failures."""
+        try:
+            yield
+        finally:
+            self.progress.show(last=True)
+            print(self.progress.summary())
+            if self.failures:
+                with file.open("w", newline="", encoding="utf-8") as lines:
+                    csv.writer(lines).writerows([("picture", "error"), *self.failures])
+                print(f"what failed, and why: {file}")
+            if crew.stopped:
+                print("ended by Ctrl-C; run the same command again to go on")
+
+    def status(self, crew: Crew) -> int:
+        """Give the exit status."""
+        return _INTERRUPTED if crew.stopped else int(bool(self.failures))
 
 
 def index(arguments: argparse.Namespace) -> int:
@@ -127,13 +135,23 @@ def _index_files(arguments: argparse.Namespace, client: Client, crew: Crew, made
     with Notes(settings.cache, *bound_to) as notes:
         left = _left(found, name_of, None if arguments.again else notes, report)
         work = _work(lookup, _input(arguments), (*bound_to[1:3], *([run] if run else [])))
-        for external_id, outcome in crew.do(work, left):
-            _count(outcome, external_id, notes, report)
-    return report.end(arguments.failures, crew)
+        with report.ending(arguments.failures, crew):
+            for done in crew.do(work, left):
+                _count(done, notes, report)
+    return report.status(crew)
 
 
 #: A picture with its ExternalImageId.
 _Named = tuple[Picture, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What came of a picture, under which id, and the state of its file when it was read."""
+
+    outcome: Outcome
+    external_id: str
+    read: State
 
 
 def _left(found: Sequence[Picture], name_of: Naming, notes: Notes | None, report: _Report) -> Iterator[_Named]:
@@ -149,27 +167,29 @@ def _left(found: Sequence[Picture], name_of: Naming, notes: Notes | None, report
             yield picture, external_id
 
 
-def _work(lookup: Lookup, shared: dict[str, Any], bound_to: Sequence[str]) -> Callable[[_Named], tuple[str, Outcome]]:
+def _work(lookup: Lookup, shared: dict[str, Any], bound_to: Sequence[str]) -> Callable[[_Named], _Done]:
     """Make the work on one picture; the same content under the same id is the same job, whoever submits it again."""
 
-    def work(named: _Named) -> tuple[str, Outcome]:
+    def work(named: _Named) -> _Done:
         picture, external_id = named
         input_ = shared | ({"ExternalImageId": external_id} if external_id else {})
         try:
-            content = picture.path.read_bytes()
+            with picture.path.open("rb") as file:
+                read, content = state(os.fstat(file.fileno())), file.read()
         except OSError as error:
-            return external_id, Outcome(picture, error=f"cannot be read: {error.strerror}")
+            return _Done(Outcome(picture, error=f"cannot be read: {error.strerror}"), external_id, [])
         digest = hashlib.sha256(repr((bound_to, sorted(input_.items()))).encode() + content).hexdigest()
-        return external_id, lookup.run(picture, content, input_, f"index:{digest}")
+        return _Done(lookup.run(picture, content, input_, f"index:{digest}"), external_id, read)
 
     return work
 
 
-def _count(outcome: Outcome, external_id: str, notes: Notes, report: _Report) -> None:
+def _count(done: _Done, notes: Notes, report: _Report) -> None:
+    outcome = done.outcome
     if outcome.error is not None:
         report.fail(str(outcome.picture.path), outcome.error)
     elif outcome.result is not None:
-        notes.add(outcome.picture, external_id)
+        notes.add(outcome.picture, done.external_id, done.read)
         report.progress.count(faces=len(outcome.result["FaceRecords"]))
 
 
@@ -181,20 +201,24 @@ def _index_prefix(arguments: argparse.Namespace, client: Client, crew: Crew) -> 
     batch = _open_batch(client, {"Operation": "IndexFaces", "Defaults": _input(arguments), "S3Prefix": source})
     followed = Followed(client, crew, batch)
     report = _Report(Progress(None))
-    for line in followed.lines():
-        if line is None:
-            report.progress.total = followed.batch["Counts"]["Total"]
-            report.progress.show()
-        elif "Error" in line:
-            report.fail(line["CustomId"], f"{line['Error']['Message']} ({line['Error']['Code']})")
-        elif "Result" in line:
-            report.progress.count(faces=len(line["Result"]["FaceRecords"]))
-    if followed.batch["Done"] and "Error" in followed.batch:
-        raise ClientError(followed.batch["Error"]["Message"])
-    status = report.end(arguments.failures, crew)
+    with report.ending(arguments.failures, crew):
+        for line in followed.lines():
+            _count_line(line, followed.batch, report)
+        if followed.batch["Done"] and "Error" in followed.batch:
+            raise ClientError(followed.batch["Error"]["Message"])
     if crew.stopped:
         print(f"the batch {batch['BatchId']} goes on by itself; cancel it with POST {batch['Links']['Self']}/cancel")
-    return status
+    return report.status(crew)
+
+
+def _count_line(line: dict[str, Any] | None, batch: dict[str, Any], report: _Report) -> None:
+    if line is None:
+        report.progress.total = batch["Counts"]["Total"]
+        report.progress.show()
+    elif "Result" in line:
+        report.progress.count(faces=len(line["Result"]["FaceRecords"]))
+    else:
+        report.fail(line["CustomId"], error_of(line))
 
 
 def _open_batch(client: Client, body: dict[str, Any]) -> dict[str, Any]:

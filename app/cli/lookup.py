@@ -52,7 +52,7 @@ class Lookup:
             return Outcome(picture, error=str(refusal))
         if job is None:
             return Outcome(picture)
-        return Outcome(picture, job.get("Result"), _error(job))
+        return Outcome(picture, job["Result"]) if "Result" in job else Outcome(picture, error=error_of(job))
 
     def _submit(self, fields: Mapping[str, str], content: bytes, key: str) -> dict[str, Any] | None:
         """Submit a job, anew where the key stands for one that could have ended otherwise; None where the user ended it."""
@@ -94,8 +94,7 @@ def _could_end_otherwise(job: Mapping[str, Any]) -> bool:
     return job["Status"] != "FAILED" or bool(job.get("Error", {}).get("Retryable"))
 
 
-def _error(job: Mapping[str, Any]) -> str | None:
-    if "Result" in job:
-        return None
+def error_of(job: Mapping[str, Any]) -> str:
+    """Say in a line why a job, or an item of a batch, ended without a result."""
     error = job.get("Error")
-    return f"{error['Message']} ({error['Code']})" if error else f"the job ended as {job['Status']} without a result"
+    return f"{error['Message']} ({error['Code']})" if error else f"it ended as {job['Status']} without a result"

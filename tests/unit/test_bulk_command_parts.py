@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from app.cli import pictures, reprocess
-from app.cli.client import Client, ClientError
+from app.cli import index, pictures, reprocess
+from app.cli.client import Client, ClientError, Unreachable
 from app.cli.crew import Crew
 from app.cli.lookup import Lookup
-from app.cli.notes import Notes
+from app.cli.notes import Notes, state
 from app.cli.pictures import Picture, Prefix, Unlisted
 from app.cli.progress import Progress, duration
 
@@ -64,7 +64,7 @@ def test_notes_know_a_picture_as_long_as_it_stays_as_it_was(tmp_path: Path) -> N
     picture.path.write_bytes(b"1")
     with Notes(tmp_path, "collection") as notes:
         assert not notes.knows(picture, "id")
-        notes.add(picture, "id")
+        notes.add(picture, "id", state(picture.path.stat()))
         written = notes.path
     with written.open("a") as file:
         file.write('["half a li')
@@ -72,6 +72,8 @@ def test_notes_know_a_picture_as_long_as_it_stays_as_it_was(tmp_path: Path) -> N
         assert notes.knows(picture, "id")
         assert not notes.knows(picture, "another id")
         picture.path.write_bytes(b"22")
+        assert not notes.knows(picture, "id")
+        picture.path.unlink()
         assert not notes.knows(picture, "id")
     with Notes(tmp_path, "another collection") as notes:
         assert not notes.knows(picture, "id")
@@ -103,9 +105,9 @@ def test_durations_are_short() -> None:
 @pytest.mark.parametrize(
     ("answers", "error", "keys"),
     [
-        ([("CANCELED", None, False)], "the job ended as CANCELED without a result", 1),
+        ([("CANCELED", None, False)], "it ended as CANCELED without a result", 1),
         ([("CANCELED", None, True), ("SUCCEEDED", None, False)], None, 2),
-        ([("CANCELED", None, True), ("CANCELED", None, False)], "the job ended as CANCELED without a result", 2),
+        ([("CANCELED", None, True), ("CANCELED", None, False)], "it ended as CANCELED without a result", 2),
         ([("EXPIRED", ("Late", True), True), ("SUCCEEDED", None, False)], None, 2),
         ([("FAILED", ("Away", True), True), ("SUCCEEDED", None, False)], None, 2),
         ([("FAILED", ("No picture", False), True)], "No picture (No picture)", 1),
@@ -131,6 +133,38 @@ def test_a_job_without_result_is_an_error_and_an_old_one_that_could_end_otherwis
     assert outcome.error == error
     assert (outcome.result is None) == (error is not None)
     assert len(set(asked)) == keys
+
+
+def test_files_that_vanish_and_an_api_that_goes_away_cost_no_failure_that_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [tmp_path / "photos" / name for name in ("a.jpg", "b.jpg", "c.jpg")]
+    files[0].parent.mkdir()
+    for file in files:
+        file.write_bytes(file.name.encode())
+
+    def post_form(_: Client, __: str, ___: Any, content: bytes, **____: Any) -> Any:
+        if content == b"c.jpg":
+            raise Unreachable("nothing answers")
+        files[0].unlink()
+        files[1].unlink()
+        return {"Done": True, "Status": "SUCCEEDED", "Result": {"FaceRecords": [{}]}}, False
+
+    described = {"Done": True, "Result": {"CreationTimestamp": "1"}}
+    monkeypatch.setattr(Client, "post_form", post_form)
+    monkeypatch.setattr(Client, "call", lambda *_, **__: described)
+    monkeypatch.setattr("app.cli.lookup._TRIES", 1)
+    monkeypatch.setenv("REKOLLECT_API_KEY", "key")
+    monkeypatch.setenv("REKOLLECT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    parser = argparse.ArgumentParser()
+    index.configure(parser)
+    arguments = parser.parse_args(["photos", "--collection", "people", "--concurrency", "1"])
+    with pytest.raises(Unreachable):
+        arguments.run(arguments)
+    said = capsys.readouterr().out
+    assert "2 images, 1 faces, 1 failed" in said
+    assert "photos/b.jpg,cannot be read: No such file or directory" in Path("index-failures.csv").read_text()
 
 
 def test_crops_are_purged_in_as_many_calls_as_it_takes(
