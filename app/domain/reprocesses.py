@@ -46,7 +46,7 @@ MEMBERS = frozenset({"FaceModelVersion", "OnFailure"})
 PAGE_FACES = 16
 
 #: A page that was not renewed for this long belongs to a dead worker. A heartbeat beside the work renews it, so however long a
-#: source takes to answer, or what the worker makes way for, it is kept; the rest is patience with an absence of Postgres.
+#: source takes to answer, it is kept; the rest is patience with an absence of Postgres.
 PAGE_LEASE = timedelta(seconds=45)
 
 #: After these pauses a face whose source did not answer is tried again; then it has failed.

@@ -1,4 +1,4 @@
-"""A worker's slice of bulk work as Celery calls it: pauses, cancellation, errors of ours, way for what somebody waits for."""
+"""A worker's slice of bulk work as Celery calls it: pauses, cancellation, errors of ours."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from app.config import Settings
 from app.db import schema
 from app.domain.addresses import parse_networks
 from app.domain.batches import BatchStatus
-from app.domain.jobs import Claim, Priority, Status
+from app.domain.jobs import Claim, Priority
 from app.errors import ValidationError
 from app.services import batches
 from app.services.outcomes import Complete
@@ -142,28 +142,6 @@ def test_an_answer_that_cannot_be_written_costs_one_item_only(
     tasks.run_next("bulk")
     assert batch_desk.statuses(batch) == ["SUCCEEDED", "QUEUED", "SUCCEEDED"]
     assert batch_desk.desk.rows(schema.batch_leases) == []
-
-
-def test_what_somebody_waits_for_goes_first_where_it_is_crowded(
-    batch_desk: BatchDesk, script: Script, worker: runtime.Runtime
-) -> None:
-    batch_desk.submit(3)
-    crowd = worker.slots.urgent()
-    urgent: list[str] = []
-
-    def crowded() -> None:
-        crowd.__enter__()
-        worker.slots._items += 1  # as if another thread were at an item
-        urgent.append(batch_desk.desk.submit(operation="SearchFacesByImage").job_id)
-
-    def quiet_again() -> None:
-        worker.slots._items -= 1
-        crowd.__exit__(None, None, None)
-
-    script.acts |= {"1": crowded, "2": quiet_again}
-    tasks.run_next("bulk")
-    assert script.seen == ["1", urgent[0], "2", "3"]
-    assert batch_desk.desk.get(urgent[0]).status is Status.SUCCEEDED
 
 
 def test_a_retry_lists_what_failed_and_nothing_else(batch_desk: BatchDesk, script: Script) -> None:

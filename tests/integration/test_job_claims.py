@@ -224,7 +224,7 @@ from app.domain.jobs import Claim
 from app.services import jobs
 from workers import heartbeat
 heartbeat.HEARTBEAT, heartbeat.GRACE_SECONDS = timedelta(seconds=0.05), 0.1
-claim = Claim("00000000-0000-0000-0000-000000000000", 1, 1, 0, 1, "DetectFaces", {{}}, None)
+claim = Claim("00000000-0000-0000-0000-000000000000", 1, 1, 0, 1, "DetectFaces", {{}}, None, "interactive")
 renew = partial(jobs.renew, Database({database_url!r}))
 with heartbeat.Heartbeat(renew, run_timeout=timedelta(seconds=0.2)).hold(claim):
     time.sleep(20)

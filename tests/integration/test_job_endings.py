@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from app.db import collections, schema
-from app.domain.jobs import LEASE, RETRY_PAUSES, Claim, Status
+from app.domain.jobs import LEASE, RETRY_PAUSES, Claim, Lane, Status
 from app.errors import InternalServerError, InvalidParameter
 from app.services import jobs
 from tests.desk import WEBHOOK_URL, Desk
@@ -149,7 +149,17 @@ def test_an_ended_job_never_changes_again(desk: Desk, end: Callable[[Desk], obje
     desk.submit(webhook_url=WEBHOOK_URL)
     end(desk)
     last = desk.rows(schema.jobs)[0]
-    claim = Claim(str(last["job_id"]), last["lease"], last["attempt"], 0, last["account_id"], "IndexFaces", {}, None)
+    claim = Claim(
+        str(last["job_id"]),
+        last["lease"],
+        last["attempt"],
+        0,
+        last["account_id"],
+        "IndexFaces",
+        {},
+        None,
+        Lane.INTERACTIVE,
+    )
     desk.elapse(700)
     before = desk.everything()
     assert desk.find_work() is None

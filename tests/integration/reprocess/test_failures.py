@@ -3,6 +3,7 @@
 import json
 import time
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 
 import cv2
@@ -26,6 +27,7 @@ from tests.picture_server import PictureServer
 from tests.vision.pictures import jpeg, side_by_side
 from workers.bulk import reprocess
 from workers.vision.arrays import Pixels
+from workers.vision.engine import FaceEngine
 
 pytestmark = pytest.mark.models
 
@@ -49,7 +51,7 @@ def kept(bare: Bulk, portraits: dict[str, bytes], pictures: PictureServer) -> Bu
 
 def embed(page: Page, bulk: Bulk) -> Outcome:
     with bulk.runtime.page_heartbeat.hold(page):
-        return reprocess.embed(page, bulk.runtime, lambda: None)
+        return reprocess.embed(page, bulk.runtime)
 
 
 def reasons(bulk: Bulk) -> list[tuple[str, str]]:
@@ -314,20 +316,33 @@ def test_a_page_of_a_dead_worker_is_taken_by_another_and_its_ghost_stores_nothin
     assert len(bulk.rows(schema.face_embeddings)) == 4
 
 
-def test_a_page_is_kept_however_long_its_worker_makes_way(
+def once(bulk: Bulk, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Have something happen while the first face is embedded."""
+    original = bulk.runtime.engines.of
+    acts = [act]
+
+    def of(version: FaceModelVersion) -> FaceEngine:
+        if acts:
+            acts.pop()()
+        return original(version)
+
+    monkeypatch.setattr(bulk.runtime.engines, "of", of)
+
+
+def test_a_page_is_kept_however_long_its_worker_is_at_a_face(
     bulk: Bulk, portraits: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bulk.index_four(portraits)
     bulk.start()
     taken: list[object] = []
 
-    def make_way() -> None:
+    def wait() -> None:
         bulk.elapse(LEASE_OVER)
         time.sleep(1.5 * HEARTBEAT.total_seconds())
         taken.append(bulk.runtime.reembedding.take())
 
-    monkeypatch.setattr(bulk.runtime.slots, "is_crowded", lambda: not taken)
-    assert reprocess.step(bulk.runtime, make_way)
+    once(bulk, monkeypatch, wait)
+    assert bulk.step()
     assert taken == [None]
     bulk.work()
     assert (bulk.show()["Status"], bulk.show()["Progress"]["Done"]) == ("SUCCEEDED", 4)
@@ -340,14 +355,14 @@ def test_a_worker_that_lost_its_page_embeds_no_more_of_it(
     bulk.start()
     heir: list[object] = []
 
-    def make_way() -> None:  # the process freezes, another one takes the page, and the next beat notices
+    def freeze() -> None:  # meanwhile another one takes the page, and the next beat notices
         bulk.elapse(LEASE_OVER)
         heir.append(bulk.runtime.reembedding.take())
         heart = bulk.runtime.page_heartbeat
         heart._stopped = heart._renew(list(heart._held.values()))
 
-    monkeypatch.setattr(bulk.runtime.slots, "is_crowded", lambda: not heir)
-    assert reprocess.step(bulk.runtime, make_way)
+    once(bulk, monkeypatch, freeze)
+    assert bulk.step()
     assert isinstance(heir[0], Page)
     assert bulk.rows(schema.face_embeddings) == []
 
