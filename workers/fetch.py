@@ -1,7 +1,8 @@
 """From an image reference to the image's bytes: a blob of the job, an S3 object, or a URL.
 
 Whatever goes wrong is told in Rekognition's words; the true cause goes to the log. An S3 failure has one text for all
-causes, so that a caller cannot ask which keys exist in a bucket that is not his.
+causes, so that a caller cannot ask which keys exist where the server may not read. What it may read, every account may: the
+S3 client has one key, and a batch or a schedule lists any bucket that this key can list.
 """
 
 import logging
