@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.domain.face_models import VERSION_NAME
-from app.domain.jobs import iso
+from app.domain.jobs import LEASE, iso
 from app.errors import InvalidParameter, ValidationError
 
 
@@ -45,9 +45,9 @@ MEMBERS = frozenset({"FaceModelVersion", "OnFailure"})
 #: Faces that a worker takes at once; a page takes it about a second, so interactive work waits for no longer.
 PAGE_FACES = 16
 
-#: A page that was not renewed for this long belongs to a dead worker. A heartbeat beside the work renews it, so however long a
-#: source takes to answer, it is kept; the rest is patience with an absence of Postgres.
-PAGE_LEASE = timedelta(seconds=45)
+#: A page that was not renewed for this long belongs to a dead worker. A heartbeat beside the work renews it, however long a
+#: source takes to answer, so no more patience is needed than with a job.
+PAGE_LEASE = LEASE
 
 #: After these pauses a face whose source did not answer is tried again; then it has failed.
 SOURCE_PAUSES = (timedelta(seconds=2), timedelta(seconds=10), timedelta(seconds=60))
