@@ -1,5 +1,6 @@
 """A worker's slice of bulk work as Celery calls it: pauses, cancellation, errors of ours, way for what somebody waits for."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,8 +18,10 @@ from app.services import batches
 from app.services.outcomes import Complete
 from tests.desk import Desk
 from tests.factories import SECRET_KEY
+from tests.held import HeldServer
 from tests.integration.test_batch_items import BatchDesk
-from workers import runtime, tasks
+from workers import ahead, runtime, tasks
+from workers.bulk import slice as bulk_slice
 from workers.jobs import kinds
 
 
@@ -164,6 +167,25 @@ def test_what_somebody_waits_for_goes_first_where_it_is_crowded(
     tasks.run_next("bulk")
     assert script.seen == ["1", urgent[0], "2", "3"]
     assert batch_desk.desk.get(urgent[0]).status is Status.SUCCEEDED
+
+
+@pytest.mark.parametrize("halted", [False, True])
+def test_a_picture_fetched_ahead_is_not_held_for_an_item_that_never_asked_for_it(
+    batch_desk: BatchDesk, worker: runtime.Runtime, monkeypatch: pytest.MonkeyPatch, halted: bool
+) -> None:
+    monkeypatch.setattr(ahead, "FAR_SECONDS", -1.0)
+    with HeldServer(b"a picture") as pictures:
+        batch = batch_desk.submit(5, url=pictures.url)  # of a collection that is not there
+
+        def fall() -> None:
+            raise SystemExit
+
+        if halted:
+            monkeypatch.setattr(worker.slots, "is_crowded", lambda: worker.slots._items == 0 and pictures.paths)
+        with contextlib.suppress(SystemExit):
+            bulk_slice.run(worker, run_urgent=fall, run_job=lambda: False)
+        assert worker.fetcher._held == {}
+    assert set(batch_desk.statuses(batch)) == ({"IN_PROGRESS"} if halted else {"FAILED"})
 
 
 def test_a_retry_lists_what_failed_and_nothing_else(batch_desk: BatchDesk, script: Script) -> None:

@@ -30,45 +30,51 @@ _WRITE_SECONDS = 2.0
 def run(chunk: Chunk, runtime: Runtime, make_way: Callable[[], object]) -> None:
     """Run the items of a chunk and end them; `make_way` does what somebody waits for, if there is any."""
     waiting = deque(chunk.items)
-    ended: list[Ended] = []
     with runtime.batch_heartbeat.hold(chunk):
-        written_at = time.monotonic()
-        while waiting and not runtime.stopping.is_set() and not runtime.batch_heartbeat.is_stopped(chunk):
-            if runtime.slots.is_crowded():
-                make_way()
-            runtime.batch_heartbeat.advance(chunk)
-            with runtime.slots.item():
-                item = waiting.popleft()
-                _begin_next(chunk, waiting, runtime)
-                ended.append(Ended(item, _attempt(chunk, item, runtime)))
-            if waiting and time.monotonic() - written_at > _WRITE_SECONDS:
-                batch = _write(chunk, ended, (), runtime, last=False)
-                ended, written_at = [], time.monotonic()
-                if batch is None:
-                    _forget_next(chunk, waiting, runtime)
-                    return
-                if batch.halted:
-                    break
-        _forget_next(chunk, waiting, runtime)
-        _write(chunk, ended, tuple(waiting), runtime, last=True)
+        try:
+            _run_all(chunk, waiting, runtime, make_way)
+        finally:
+            _forget(chunk, waiting[0] if waiting else None, runtime)
 
 
-def _begin_next(chunk: Chunk, waiting: Sequence[Item], runtime: Runtime) -> None:
+def _run_all(chunk: Chunk, waiting: deque[Item], runtime: Runtime, make_way: Callable[[], object]) -> None:
+    ended: list[Ended] = []
+    written_at = time.monotonic()
+    while waiting and not runtime.stopping.is_set() and not runtime.batch_heartbeat.is_stopped(chunk):
+        if runtime.slots.is_crowded():
+            make_way()
+        runtime.batch_heartbeat.advance(chunk)
+        with runtime.slots.item():
+            item = waiting.popleft()
+            _begin(chunk, waiting[0] if waiting else None, runtime)
+            ended.append(Ended(item, _attempt(chunk, item, runtime)))
+        if waiting and time.monotonic() - written_at > _WRITE_SECONDS:
+            batch = _write(chunk, ended, (), runtime, last=False)
+            ended, written_at = [], time.monotonic()
+            if batch is None:
+                return
+            if batch.halted:
+                break
+    _write(chunk, ended, tuple(waiting), runtime, last=True)
+
+
+def _begin(chunk: Chunk, item: Item | None, runtime: Runtime) -> None:
     """Fetch the next item's picture while the present one is looked at."""
-    if reference := _next_picture(chunk, waiting):
+    if reference := _picture(chunk, item):
         runtime.fetcher.begin(reference)
 
 
-def _forget_next(chunk: Chunk, waiting: Sequence[Item], runtime: Runtime) -> None:
-    if reference := _next_picture(chunk, waiting):
+def _forget(chunk: Chunk, item: Item | None, runtime: Runtime) -> None:
+    """Drop a picture that was begun and never asked for: it would be held for good, and given to another item later."""
+    if reference := _picture(chunk, item):
         runtime.fetcher.forget(reference)
 
 
-def _next_picture(chunk: Chunk, waiting: Sequence[Item]) -> ImageReference | None:
-    if not waiting:
+def _picture(chunk: Chunk, item: Item | None) -> ImageReference | None:
+    if item is None:
         return None
     try:
-        return images.reference(waiting[0].input[image_member(chunk.operation)])
+        return images.reference(item.input[image_member(chunk.operation)])
     except (KeyError, TypeError):  # it is refused when its turn comes
         return None
 
@@ -88,6 +94,8 @@ def _attempt(chunk: Chunk, item: Item, runtime: Runtime) -> Complete | ServiceEr
     except Exception as error:  # the edge of the process: the item must end, the others must go on
         log.error("item_crashed", exc_info=error, extra={"item": name})
         return InternalServerError()
+    finally:
+        _forget(chunk, item, runtime)  # it may have failed before it asked for its picture
 
 
 def _write(
