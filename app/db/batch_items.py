@@ -200,9 +200,10 @@ def nth_failed(connection: Connection, batch_id: str, *, after: int, count: int)
 
 
 def read_failed_inputs(connection: Connection, batch_id: str, *, after: int, limit: int) -> list[Row]:
-    """List failed items with what they were asked to do, in the order of their endings, after one."""
+    """List failed items with what they were asked to do and what failed, in the order of their endings, after one."""
+    columns = ("ended_no", "custom_id", "input", "attempt", "error")
     statement = (
-        sa.select(batch_items.c.ended_no, batch_items.c.custom_id, batch_items.c.input)
+        sa.select(*(batch_items.c[name] for name in columns))
         .where(
             batch_items.c.batch_id == uuid.UUID(batch_id),
             batch_items.c.status == "FAILED",

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from app.db import batch_items as items
 from app.db import batch_leases as leases
 from app.db import batches as rows
-from app.db.session import Database
+from app.db.session import Database, Row
 from app.domain.batches import MAX_ITEMS, PAGE, Batch, NewItem
 from app.errors import InvalidParameter, ServiceError
 from app.services.batch_intake import refused
@@ -92,9 +92,14 @@ class Expansion:
                 connection, listing.batch.source["FailedItemsOf"], after=cursor["After"], limit=PAGE
             )
         first = listing.batch.total + 1
-        page = [NewItem(first + index, row.custom_id, row.input) for index, row in enumerate(found)]
+        page = [_once_more(first + index, row) for index, row in enumerate(found)]
         after = found[-1].ended_no if found else cursor["After"]
         return Page(page, {"After": after}, complete=len(found) < PAGE)
+
+
+def _once_more(item_no: int, failed: Row) -> NewItem:
+    """Make an item of one that failed; one that was refused unread never ran, and is refused again in the same words."""
+    return NewItem(item_no, failed.custom_id, failed.input, None if failed.attempt else failed.error)
 
 
 def _insert(connection: Connection, batch_id: str, page: Sequence[NewItem]) -> list[NewItem]:

@@ -38,6 +38,11 @@ class BatchDesk:
         batch, _ = batches.submit(self.desk.database, self.desk.doorbell, new, make_items(count, url))
         return batch
 
+    def expect(self, **source: Any) -> Batch:
+        """Submit a batch whose items are to be listed."""
+        new = NewBatch(self.desk.account.account_id, "SearchFacesByImage", DEFAULTS, source=source)
+        return batches.submit(self.desk.database, self.desk.doorbell, new)[0]
+
     def claim(self, most: int = 16) -> Chunk:
         chunk = self.find_work(most)
         assert chunk is not None, "there is nothing to claim"

@@ -11,10 +11,11 @@ from celery import Celery
 from app.config import Settings
 from app.db import schema
 from app.domain.addresses import parse_networks
-from app.domain.batches import BatchStatus
+from app.domain.batches import Batch, BatchStatus, NewItem
 from app.domain.jobs import Claim, Priority, Status
 from app.errors import ValidationError
 from app.services import batches
+from app.services.batch_expansion import Page
 from app.services.outcomes import Complete
 from tests.desk import Desk
 from tests.factories import SECRET_KEY
@@ -66,6 +67,19 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     script = Script()
     monkeypatch.setattr(kinds, "run", script.run)
     return script
+
+
+IMAGE = {"Image": {"S3Object": {"Bucket": "photos", "Name": "one.jpg"}}}
+
+
+def list_items(batch_desk: BatchDesk, worker: runtime.Runtime, *page: NewItem, complete: bool = True) -> Batch:
+    """Submit a batch that is listed, and write a page of its items."""
+    batch = batch_desk.expect(S3Prefix={"Bucket": "photos", "Prefix": ""})
+    listing = worker.expansion.take(worker="worker")
+    assert listing is not None
+    worker.expansion.add(listing, Page(page, {"After": "z"}, complete))
+    worker.expansion.release(listing)
+    return batch
 
 
 def test_a_slice_runs_batches_to_their_end(batch_desk: BatchDesk, script: Script, bells: redis.Redis) -> None:
@@ -204,3 +218,18 @@ def test_a_retry_lists_what_failed_and_nothing_else(batch_desk: BatchDesk, scrip
     ended = batch_desk.get(again)
     assert (ended.status, ended.total, ended.succeeded) == (BatchStatus.SUCCEEDED, 2, 2)
     assert [row["custom_id"] for row in batch_desk.rows(again)] == ["item-2", "item-4"]
+
+
+def test_a_retry_refuses_again_what_never_ran(batch_desk: BatchDesk, script: Script, worker: runtime.Runtime) -> None:
+    first = list_items(batch_desk, worker, NewItem(1, "same", IMAGE), NewItem(2, "same", IMAGE))
+    tasks.run_next("bulk")
+    again, _ = batches.retry_failed(
+        batch_desk.desk.database, batch_desk.desk.doorbell, batch_desk.get(first), idempotency_key=None
+    )
+    script.seen.clear()
+    tasks.run_next("bulk")
+    (refused,) = batch_desk.rows(again)
+    assert (refused["status"], refused["attempt"]) == ("FAILED", 0)
+    assert refused["error"]["Message"] == "The CustomId same is used twice."
+    assert script.seen == []
+    assert batch_desk.get(again).status is BatchStatus.SUCCEEDED
