@@ -72,6 +72,11 @@ def lock(connection: Connection, batch_id: str) -> Batch | None:
     return _batch(connection.execute(sa.select(*_COLUMNS).where(_its(batch_id)).with_for_update()).one_or_none())
 
 
+def exists(connection: Connection, batch_id: str) -> bool:
+    """Tell whether a batch is there, be it past its retention."""
+    return bool(connection.execute(sa.select(sa.exists().where(_its(batch_id)))).scalar_one())
+
+
 def list_page(connection: Connection, account_id: int, *, before: uuid.UUID | None, limit: int) -> list[Batch]:
     """List batches of an account, newest first, beginning before one."""
     statement = (
@@ -258,13 +263,15 @@ def abandon(connection: Connection, batch_id: str) -> None:
 
 
 def lock_doomed(connection: Connection) -> str | None:
-    """Lock a batch that is past its retention."""
+    """Lock a batch that is past its retention, unless what failed of it is being listed for a retry."""
+    retry = batches.alias("retry")
+    is_read = sa.exists().where(retry.c.retry_of == batches.c.batch_id, retry.c.status == BatchStatus.EXPANDING)
     statement = (
         sa.select(batches.c.batch_id)
-        .where(batches.c.expires_at < _now)
+        .where(batches.c.expires_at < _now, ~is_read)
         .order_by(batches.c.expires_at)
         .limit(1)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, of=batches)
     )
     batch_id = connection.execute(statement).scalar_one_or_none()
     return None if batch_id is None else str(batch_id)

@@ -15,7 +15,7 @@ from app.db import batch_leases as leases
 from app.db import batches as rows
 from app.db.session import Database, Row
 from app.domain.batches import MAX_ITEMS, PAGE, Batch, NewItem
-from app.errors import InvalidParameter, ServiceError
+from app.errors import BatchNotFound, InvalidParameter, ServiceError
 from app.services.batch_intake import refused
 from app.services.batch_outcomes import BatchOutcomes, final
 
@@ -85,12 +85,13 @@ class Expansion:
         self._outcomes.fail(listing.batch.batch_id, error)
 
     def failed_items(self, listing: Listing) -> Page:
-        """Give the next page of a source that is what failed of another batch."""
+        """Give the next page of a source that is what failed of another batch; raise BatchNotFound where that is gone."""
+        source = listing.batch.source["FailedItemsOf"]
         cursor = listing.batch.cursor or {"After": 0}
         with self._database.statement() as connection:
-            found = items.read_failed_inputs(
-                connection, listing.batch.source["FailedItemsOf"], after=cursor["After"], limit=PAGE
-            )
+            found = items.read_failed_inputs(connection, source, after=cursor["After"], limit=PAGE)
+            if not rows.exists(connection, source):  # a purge passes it over, unless it had begun before
+                raise BatchNotFound(source)
         first = listing.batch.total + 1
         page = [_once_more(first + index, row) for index, row in enumerate(found)]
         after = found[-1].ended_no if found else cursor["After"]

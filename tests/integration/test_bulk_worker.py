@@ -2,10 +2,12 @@
 
 import contextlib
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis
+import sqlalchemy as sa
 from celery import Celery
 
 from app.config import Settings
@@ -233,3 +235,42 @@ def test_a_retry_refuses_again_what_never_ran(batch_desk: BatchDesk, script: Scr
     assert refused["error"]["Message"] == "The CustomId same is used twice."
     assert script.seen == []
     assert batch_desk.get(again).status is BatchStatus.SUCCEEDED
+
+
+def test_a_batch_that_is_read_for_a_retry_is_not_purged(batch_desk: BatchDesk, script: Script) -> None:
+    again, failed = retry_of_an_expired_batch(batch_desk, script)
+    database = batch_desk.desk.database
+    while batches.purge(database):
+        pass
+    tasks.run_next("bulk")
+    assert (batch_desk.get(again).total, batch_desk.get(again).failed) == (3, 3)
+    while batches.purge(database):
+        pass
+    assert batch_desk.rows(failed) == []
+    assert len(batch_desk.rows(again)) == 3
+
+
+def test_a_retry_of_a_batch_that_is_gone_fails(batch_desk: BatchDesk, script: Script) -> None:
+    again, failed = retry_of_an_expired_batch(batch_desk, script)
+    for table in (schema.batch_items, schema.batches):
+        batch_desk.desk.change(sa.delete(table).where(table.c.batch_id == failed.batch_id))
+    tasks.run_next("bulk")
+    ended = batch_desk.get(again)
+    assert ended.error is not None
+    assert (ended.status, ended.error["Code"]) == (BatchStatus.FAILED, "ResourceNotFoundException")
+
+
+def retry_of_an_expired_batch(batch_desk: BatchDesk, script: Script) -> tuple[Batch, Batch]:
+    """Let a batch of three fail, submit its retry, and let its retention pass; give the retry and the batch."""
+
+    def refuse() -> None:
+        raise ValidationError("no")
+
+    script.acts = dict.fromkeys("123", refuse)
+    batch = batch_desk.submit(3)
+    tasks.run_next("bulk")
+    failed = batch_desk.get(batch)
+    again, _ = batches.retry_failed(batch_desk.desk.database, batch_desk.desk.doorbell, failed, idempotency_key=None)
+    past = sa.update(schema.batches).where(schema.batches.c.batch_id == failed.batch_id)
+    batch_desk.desk.change(past.values(expires_at=sa.func.now() - timedelta(seconds=1)))
+    return again, failed
