@@ -168,6 +168,7 @@ def stop(connection: Connection, batch_id: str, *, error: dict[str, Any] | None 
         batch_id,
         status=BatchStatus.IN_PROGRESS,  # nothing more is listed
         stopped_at=sa.func.coalesce(batches.c.stopped_at, _now),
+        cut_short=sa.or_(batches.c.cut_short, batches.c.status == BatchStatus.EXPANDING),
         error=sa.case(
             (batches.c.stopped_at.is_(None), sa.bindparam("new_error", error, type_=batches.c.error.type)),
             else_=batches.c.error,

@@ -78,6 +78,7 @@ class Batch:
     started_at: datetime | None
     paused_at: datetime | None
     stopped_at: datetime | None
+    cut_short: bool
     finished_at: datetime | None
     expires_at: datetime | None
 
@@ -90,6 +91,11 @@ class Batch:
     def ended(self) -> int:
         """How many items have ended, in whatever way."""
         return self.succeeded + self.failed + self.canceled
+
+    @property
+    def lacks_some(self) -> bool:
+        """Whether items of it never ran, because it was stopped: those that were canceled, or were not even listed."""
+        return self.canceled > 0 or self.cut_short
 
     @property
     def halted(self) -> bool:

@@ -105,7 +105,7 @@ class BatchOutcomes:
         status = BatchStatus.SUCCEEDED
         if batch.error is not None:
             status = BatchStatus.FAILED
-        elif batch.stopped_at is not None and batch.canceled:
+        elif batch.stopped_at is not None and batch.lacks_some:
             status = BatchStatus.CANCELED
         closed = rows.close(connection, batch.batch_id, status, keep=self._keep)
         if closed is not None:

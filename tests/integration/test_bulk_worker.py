@@ -22,7 +22,7 @@ from app.services.outcomes import Complete
 from tests.desk import Desk
 from tests.factories import SECRET_KEY
 from tests.held import HeldServer
-from tests.integration.test_batch_items import BatchDesk
+from tests.integration.test_batch_items import BatchDesk, make_items
 from workers import ahead, runtime, tasks
 from workers.bulk import slice as bulk_slice
 from workers.jobs import kinds
@@ -274,3 +274,24 @@ def retry_of_an_expired_batch(batch_desk: BatchDesk, script: Script) -> tuple[Ba
     past = sa.update(schema.batches).where(schema.batches.c.batch_id == failed.batch_id)
     batch_desk.desk.change(past.values(expires_at=sa.func.now() - timedelta(seconds=1)))
     return again, failed
+
+
+@pytest.mark.parametrize("listed", [0, 2])
+def test_a_batch_canceled_while_it_is_listed_is_canceled(
+    batch_desk: BatchDesk, script: Script, worker: runtime.Runtime, listed: int
+) -> None:
+    batch = list_items(batch_desk, worker, *make_items(listed), complete=False)
+    while chunk := batch_desk.find_work():
+        batch_desk.finish(chunk)
+    batch_desk.outcomes.cancel(batch.account_id, batch.batch_id)
+    ended = batch_desk.get(batch)
+    assert (ended.status, ended.total, ended.succeeded) == (BatchStatus.CANCELED, listed, listed)
+    assert worker.expansion.take(worker="worker") is None
+
+
+def test_a_batch_canceled_when_all_has_been_done_is_not_canceled(batch_desk: BatchDesk) -> None:
+    batch = batch_desk.submit(2)
+    chunk = batch_desk.claim()
+    batch_desk.outcomes.cancel(batch.account_id, batch.batch_id)
+    batch_desk.finish(chunk)
+    assert batch_desk.get(batch).status is BatchStatus.SUCCEEDED

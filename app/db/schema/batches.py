@@ -50,6 +50,7 @@ batches = sa.Table(
     moment("started_at", nullable=True),
     moment("paused_at", nullable=True),
     moment("stopped_at", nullable=True),  # no item is started any more
+    sa.Column("cut_short", sa.Boolean, nullable=False, server_default=sa.false()),  # it was stopped while it was listed
     moment("finished_at", nullable=True),
     moment("expires_at", nullable=True),
     sa.UniqueConstraint("account_id", "idempotency_key"),

@@ -1,0 +1,19 @@
+"""A batch remembers that its listing was cut short.
+
+Older code survives it.
+"""
+
+from alembic import op
+
+revision = "0013"
+down_revision = "0012"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("ALTER TABLE batches ADD COLUMN cut_short boolean NOT NULL DEFAULT false")
+
+
+def downgrade() -> None:
+    op.execute("ALTER TABLE batches DROP COLUMN cut_short")
