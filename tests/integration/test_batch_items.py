@@ -38,9 +38,9 @@ class BatchDesk:
         batch, _ = batches.submit(self.desk.database, self.desk.doorbell, new, make_items(count, url))
         return batch
 
-    def expect(self, **source: Any) -> Batch:
+    def expect(self, *, account_id: int | None = None, **source: Any) -> Batch:
         """Submit a batch whose items are to be listed."""
-        new = NewBatch(self.desk.account.account_id, "SearchFacesByImage", DEFAULTS, source=source)
+        new = NewBatch(account_id or self.desk.account.account_id, "SearchFacesByImage", DEFAULTS, source=source)
         return batches.submit(self.desk.database, self.desk.doorbell, new)[0]
 
     def claim(self, most: int = 16) -> Chunk:

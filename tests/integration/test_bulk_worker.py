@@ -20,7 +20,7 @@ from app.services import batches
 from app.services.batch_expansion import Page
 from app.services.outcomes import Complete
 from tests.desk import Desk
-from tests.factories import SECRET_KEY
+from tests.factories import SECRET_KEY, make_account
 from tests.held import HeldServer
 from tests.integration.test_batch_items import BatchDesk, make_items
 from workers import ahead, runtime, tasks
@@ -295,3 +295,17 @@ def test_a_batch_canceled_when_all_has_been_done_is_not_canceled(batch_desk: Bat
     batch_desk.outcomes.cancel(batch.account_id, batch.batch_id)
     batch_desk.finish(chunk)
     assert batch_desk.get(batch).status is BatchStatus.SUCCEEDED
+
+
+def test_accounts_and_their_batches_take_turns_at_listing(batch_desk: BatchDesk, worker: runtime.Runtime) -> None:
+    other = make_account(batch_desk.desk.database).account_id
+    place = {"Bucket": "photos", "Prefix": ""}
+    mine = [batch_desk.expect(S3Prefix=place).batch_id for _ in range(2)]
+    theirs = batch_desk.expect(account_id=other, S3Prefix=place).batch_id
+    turns = []
+    for _ in range(8):
+        listing = worker.expansion.take(worker="worker")
+        assert listing is not None
+        turns.append(listing.batch.batch_id)
+        worker.expansion.release(listing)
+    assert turns == [mine[0], theirs, mine[1], theirs, mine[0], theirs, mine[1], theirs]

@@ -46,6 +46,7 @@ batches = sa.Table(
     moment("created_at", now=True),
     moment("touched_at", now=True),  # the newest sign of whoever uploads the items
     moment("served_at", nullable=True),  # whose turn it is: the newest claim
+    moment("listed_at", nullable=True),  # likewise for reading its source on
     moment("rung_at", nullable=True),
     moment("started_at", nullable=True),
     moment("paused_at", nullable=True),
