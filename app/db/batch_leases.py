@@ -24,7 +24,8 @@ _TAKE_EXPANSION = sa.text("""
             SELECT max(listed_at) FROM batches AS own
             WHERE own.account_id = batches.account_id AND own.status IN ('EXPANDING', 'IN_PROGRESS')
         ) AS account_listed_at FROM batches
-        WHERE status = 'EXPANDING' AND paused_at IS NULL AND stopped_at IS NULL AND NOT EXISTS (
+        WHERE status = 'EXPANDING' AND paused_at IS NULL AND stopped_at IS NULL
+            AND coalesce(listable_at, '-infinity') <= now() AND NOT EXISTS (
             SELECT FROM batch_leases WHERE batch_leases.batch_id = batches.batch_id AND item_numbers IS NULL)
         ORDER BY account_listed_at NULLS FIRST, account_id, listed_at NULLS FIRST, batch_id LIMIT 1
     ), leased AS (

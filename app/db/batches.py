@@ -134,6 +134,11 @@ def extend(
     return _batch(connection.execute(statement).one_or_none())
 
 
+def postpone(connection: Connection, batch_id: str, *, cursor: dict[str, Any], pause: timedelta) -> None:
+    """Note that the source of a batch could not be read, and is not to be for a while."""
+    change(connection, batch_id, cursor=cursor, listable_at=_now + pause)
+
+
 def activate(
     connection: Connection, batch_id: str, *, idempotency_key: str | None, request_hash: bytes
 ) -> Batch | None:
@@ -238,7 +243,10 @@ def unheard(connection: Connection, *, silence: timedelta, limit: int) -> int:
     newest = sa.func.greatest(
         sa.func.coalesce(batches.c.served_at, long_ago), sa.func.coalesce(batches.c.rung_at, long_ago)
     )
-    waits = sa.or_(batches.c.status == BatchStatus.EXPANDING, batches.c.running + _ENDED < batches.c.total)
+    listable = sa.func.coalesce(batches.c.listable_at, long_ago) <= _now
+    waits = sa.or_(
+        sa.and_(batches.c.status == BatchStatus.EXPANDING, listable), batches.c.running + _ENDED < batches.c.total
+    )
     candidates = (
         sa.select(batches.c.batch_id)
         .where(

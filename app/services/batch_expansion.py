@@ -6,6 +6,7 @@ can be asked about a wrong line any more: it becomes an item that failed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -74,6 +75,14 @@ class Expansion:
             self._outcomes.fail(batch.batch_id, InvalidParameter(f"A batch has at most {MAX_ITEMS} items."))
             return None
         return None if page.complete or batch.halted else Listing(batch, listing.lease)
+
+    def postpone(self, listing: Listing, *, tries: int, pause: timedelta) -> None:
+        """Give the lease up for a while: the source could not be read this often. Nothing changes where the lease was lost."""
+        with self._database.transaction() as connection:
+            if leases.lock(connection, listing.lease):
+                cursor = {**(listing.batch.cursor or {}), "Tries": tries}
+                rows.postpone(connection, listing.batch.batch_id, cursor=cursor, pause=pause)
+                leases.release(connection, listing.lease)
 
     def release(self, listing: Listing) -> None:
         """Give the lease up, so that whoever comes next may go on at once."""

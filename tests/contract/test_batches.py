@@ -186,6 +186,11 @@ def test_a_wrong_line_refuses_the_upload_and_leaves_nothing(live: LiveStack, wro
         ({"Operation": "IndexFaces", "Defaults": {"QualityFilter": "ODD"}, "Items": [{}]}, "ValidationException"),
         ({"Operation": "DetectFaces", "S3Prefix": {"Prefix": "a"}}, "ValidationException"),
         ({"Operation": "DetectFaces", "Manifest": {"S3Object": {"Bucket": "b"}}}, "ValidationException"),
+        ({"Operation": "DetectFaces", "S3Prefix": {"Bucket": "bad bucket!"}}, "ValidationException"),
+        (
+            {"Operation": "DetectFaces", "Manifest": {"S3Object": {"Bucket": "no/bucket", "Name": "a"}}},
+            "ValidationException",
+        ),
         ({"Operation": "DetectFaces", "Items": [{}], "Extra": 1}, "ValidationException"),
     ],
 )

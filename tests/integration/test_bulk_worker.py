@@ -1,9 +1,10 @@
 """A worker's slice of bulk work as Celery calls it: pauses, cancellation, errors of ours, way for what somebody waits for."""
 
 import contextlib
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import redis
@@ -15,7 +16,7 @@ from app.db import schema
 from app.domain.addresses import parse_networks
 from app.domain.batches import Batch, BatchStatus, NewItem
 from app.domain.jobs import Claim, Priority, Status
-from app.errors import ValidationError
+from app.errors import InvalidS3Object, ValidationError
 from app.services import batches
 from app.services.batch_expansion import Page
 from app.services.outcomes import Complete
@@ -23,9 +24,13 @@ from tests.desk import Desk
 from tests.factories import SECRET_KEY, make_account
 from tests.held import HeldServer
 from tests.integration.test_batch_items import BatchDesk, make_items
+from tests.s3 import S3Server
 from workers import ahead, runtime, tasks
 from workers.bulk import slice as bulk_slice
+from workers.bulk import sources
+from workers.fetch import make_s3_client
 from workers.jobs import kinds
+from workers.store import Store, StoreUnavailable
 
 
 @pytest.fixture
@@ -309,3 +314,85 @@ def test_accounts_and_their_batches_take_turns_at_listing(batch_desk: BatchDesk,
         turns.append(listing.batch.batch_id)
         worker.expansion.release(listing)
     assert turns == [mine[0], theirs, mine[1], theirs, mine[0], theirs, mine[1], theirs]
+
+
+AWAY = Settings(
+    secret_key=SECRET_KEY, s3_endpoint_url="http://127.0.0.1:9", s3_access_key_id="a", s3_secret_access_key="b"
+)
+
+
+def test_a_store_that_is_away_for_long_is_asked_until_it_answers(
+    batch_desk: BatchDesk,
+    script: Script,
+    worker: runtime.Runtime,
+    monkeypatch: pytest.MonkeyPatch,
+    s3_server: S3Server,
+    bells: redis.Redis,
+) -> None:
+    bucket = f"late-{uuid.uuid4()}"
+    s3_server.client().create_bucket(Bucket=bucket)
+    s3_server.client().put_object(Bucket=bucket, Key="one.jpg", Body=b"a picture")
+    batch = batch_desk.expect(S3Prefix={"Bucket": bucket, "Prefix": ""})
+    monkeypatch.setattr(worker, "store", Store(make_s3_client(AWAY)))
+    pauses = []
+    for _ in range(sources._TRIES - 1):
+        assert tasks.run_next("bulk")
+        assert not tasks.run_next("bulk")
+        assert batch_desk.desk.rows(schema.batch_leases) == []
+        pauses.append(let_store_rest(batch_desk))
+        bells.flushall()
+        batches.ring_again(batch_desk.desk.database, batch_desk.desk.doorbell)
+        assert bells.llen("bulk") == 1
+        if len(pauses) == 2:
+            monkeypatch.setattr(sources, "_page", fall)  # the same, and quicker
+    assert timedelta(hours=8) < sum(pauses, timedelta()) < timedelta(hours=10)
+    assert batch_desk.get(batch).status is BatchStatus.EXPANDING
+    monkeypatch.undo()
+    monkeypatch.setattr(kinds, "run", script.run)
+    monkeypatch.setattr(worker, "store", Store(make_s3_client(s3_settings(s3_server))))
+    tasks.run_next("bulk")
+    ended = batch_desk.get(batch)
+    assert (ended.status, ended.total, ended.cursor) == (BatchStatus.SUCCEEDED, 1, {"After": "one.jpg"})
+
+
+def fall(*_: object) -> NoReturn:
+    raise StoreUnavailable
+
+
+def let_store_rest(batch_desk: BatchDesk) -> timedelta:
+    """Let the pause of a listing pass, and give how long it is."""
+    (row,) = batch_desk.desk.rows(schema.batches)
+    pause: timedelta = row["listable_at"] - row["listed_at"]
+    table = schema.batches
+    batch_desk.desk.change(
+        sa.update(table).values({name: table.c[name] - pause for name in ("listable_at", "rung_at", "served_at")})
+    )
+    return pause
+
+
+def test_a_store_that_stays_away_fails_the_batch_in_the_end(
+    batch_desk: BatchDesk, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_page", fall)
+    monkeypatch.setattr(sources, "_TRIES", 2)
+    batch = batch_desk.expect(S3Prefix={"Bucket": "photos", "Prefix": ""})
+    tasks.run_next("bulk")
+    let_store_rest(batch_desk)
+    tasks.run_next("bulk")
+    ended = batch_desk.get(batch)
+    assert ended.error is not None
+    assert (ended.status, ended.error["Code"]) == (BatchStatus.FAILED, "InvalidS3ObjectException")
+
+
+def test_a_bucket_that_cannot_be_is_not_asked_for_twice() -> None:
+    with pytest.raises(InvalidS3Object):
+        Store(make_s3_client(AWAY)).list_keys("bad bucket!", "", after="", limit=1)
+
+
+def s3_settings(server: S3Server) -> Settings:
+    return Settings(
+        secret_key=SECRET_KEY,
+        s3_endpoint_url=server.endpoint_url,
+        s3_access_key_id=server.access_key_id,
+        s3_secret_access_key=server.secret_access_key,
+    )

@@ -47,6 +47,7 @@ batches = sa.Table(
     moment("touched_at", now=True),  # the newest sign of whoever uploads the items
     moment("served_at", nullable=True),  # whose turn it is: the newest claim
     moment("listed_at", nullable=True),  # likewise for reading its source on
+    moment("listable_at", nullable=True),  # its store did not answer, and is not asked again before
     moment("rung_at", nullable=True),
     moment("started_at", nullable=True),
     moment("paused_at", nullable=True),
