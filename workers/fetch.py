@@ -11,12 +11,20 @@ from typing import Any, Protocol
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from app.config import Settings
 from app.domain.addresses import Refused
 from app.domain.images import MAX_FETCHED_BYTES, ImageReference, InlineImage, S3Image, UrlImage
-from app.errors import ImageTooLarge, InvalidImageUrl, InvalidS3Object, ServiceError
+from app.errors import (
+    ImageTooLarge,
+    ImageUrlAway,
+    InvalidImageUrl,
+    InvalidS3Object,
+    S3Away,
+    ServiceError,
+    SourceAway,
+)
 from workers.outbound import Dialer, Unreachable
 
 URL_DEADLINE_SECONDS = 15.0
@@ -44,7 +52,7 @@ class Fetcher:
         self._s3_client = s3_client
 
     def fetch(self, reference: ImageReference, *, read_blob: Callable[[str], bytes]) -> bytes:
-        """Give the bytes; raise InvalidS3Object, InvalidImageUrl or ImageTooLarge."""
+        """Give the bytes; raise InvalidS3Object, InvalidImageUrl or ImageTooLarge, as a SourceAway where that may pass."""
         match reference:
             case InlineImage(blob=name):
                 return read_blob(name)
@@ -63,7 +71,7 @@ class Fetcher:
             log.warning(
                 "s3_fetch_failed", extra={"bucket": reference.bucket, "key": reference.name, "cause": _cause(error)}
             )
-            raise InvalidS3Object from error
+            raise (S3Away if _passes(error) else InvalidS3Object) from error
         if len(content) > MAX_FETCHED_BYTES:
             raise ImageTooLarge
         return content
@@ -74,35 +82,31 @@ class Fetcher:
         except (Refused, Unreachable) as error:
             # Not the URL: it may be signed.
             log.warning("url_fetch_failed", extra={"cause": _cause(error.__cause__ or error)})
-            raise InvalidImageUrl(f"Unable to get the image: {error}.") from error
+            # A name that is not known reads like one that is forbidden: the difference would tell which exist inside.
+            kind = ImageUrlAway if isinstance(error, Unreachable) and error.kind != "dns" else InvalidImageUrl
+            raise kind(f"Unable to get the image: {error}.") from error
         if answer.status != 200:
-            refusal = InvalidImageUrl(f"Unable to get the image: the server answered {answer.status}.")
-            raise refusal from _Answered(answer.status)
+            kind = ImageUrlAway if _is_passing(answer.status) else InvalidImageUrl
+            raise kind(f"Unable to get the image: the server answered {answer.status}.")
         if answer.truncated:
             raise ImageTooLarge
         return answer.body
 
 
 def may_come_back(error: ServiceError) -> bool:
-    """Tell whether a fetch that failed may succeed later: the other side was away or overloaded, and did not say no."""
-    cause = error.__cause__
-    if isinstance(cause, ClientError):
-        return _is_passing(int(cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)))
-    if isinstance(cause, _Answered):
-        return _is_passing(cause.status)
-    return isinstance(cause, (BotoCoreError, TimeoutError, Unreachable))
+    """Tell whether a fetch that failed may succeed later, also where whoever asked for the picture is not told so."""
+    return isinstance(error, SourceAway) or isinstance(error.__cause__, Unreachable)
+
+
+def _passes(error: Exception) -> bool:
+    if isinstance(error, ClientError):
+        return _is_passing(int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)))
+    # A name that cannot be is refused before anybody is asked.
+    return isinstance(error, (BotoCoreError, TimeoutError)) and not isinstance(error, ParamValidationError)
 
 
 def _is_passing(status: int) -> bool:
     return status in (0, 408, 429) or status >= 500
-
-
-class _Answered(Exception):
-    """A server answered something else than 200."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
 
 
 def _read(body: Any) -> bytes:

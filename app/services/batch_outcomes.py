@@ -18,9 +18,9 @@ from app.db import batch_leases as leases
 from app.db import batches as rows
 from app.db.session import Database
 from app.domain.batches import PAGE, Batch, BatchStatus, Chunk, Item
-from app.domain.jobs import LEASE, MAX_CRASHES, RETRY_PAUSES, Lane
+from app.domain.jobs import LEASE, MAX_CRASHES, Lane
 from app.errors import Conflict, InternalServerError, ServiceError
-from app.services import events
+from app.services import events, retries
 from app.services.completion import complete_all
 from app.services.outcomes import Complete
 
@@ -58,9 +58,8 @@ class BatchOutcomes:
             if not leases.lock(connection, chunk.lease):
                 return None
             finals, again = self._judge(connection, chunk, ended)
-            for item in again:
-                pause = RETRY_PAUSES[_tries(item) - 1]
-                items.requeue(connection, chunk.batch_id, [item.item_no], pause=pause, crashed=False)
+            for pause, numbers in again.items():
+                items.requeue(connection, chunk.batch_id, numbers, pause=pause, crashed=False)
             items.give_back(connection, chunk.batch_id, [item.item_no for item in given_back])
             if last:
                 leases.release(connection, chunk.lease)
@@ -70,16 +69,16 @@ class BatchOutcomes:
 
     def _judge(
         self, connection: Connection, chunk: Chunk, ended: Sequence[Ended]
-    ) -> tuple[list[dict[str, Any]], list[Item]]:
-        """Run the completing writes; tell how items end for good and which are tried again."""
+    ) -> tuple[list[dict[str, Any]], dict[timedelta, list[int]]]:
+        """Run the completing writes; tell how items end for good, and which are tried again after which pause."""
         finals: list[dict[str, Any]] = []
-        again: list[Item] = []
+        again: dict[timedelta, list[int]] = {}
         outcomes = complete_all(connection, chunk.operation, [one.outcome for one in ended])
         for one, outcome in zip(ended, outcomes, strict=True):
             if not isinstance(outcome, ServiceError):
                 finals.append(final(one.item.item_no, result=outcome))
-            elif outcome.retryable and _tries(one.item) <= len(RETRY_PAUSES):
-                again.append(one.item)
+            elif pause := retries.pause(outcome, Lane.BULK, tries=_tries(one.item)):
+                again.setdefault(pause, []).append(one.item.item_no)
             else:
                 finals.append(final(one.item.item_no, error=_told(outcome)))
         return finals, again
@@ -213,6 +212,5 @@ def final(item_no: int, *, result: dict[str, Any] | None = None, error: dict[str
 
 
 def _told(error: ServiceError) -> dict[str, Any]:
-    """Tell an error; one of ours that remained after all tries is told without details, as a job's is."""
-    told = InternalServerError() if error.retryable else error
+    told = retries.told(error)
     return {"Code": told.code, "Message": told.message, "Retryable": told.retryable}

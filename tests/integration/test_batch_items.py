@@ -13,8 +13,15 @@ import sqlalchemy as sa
 
 from app.db import batch_leases, schema
 from app.domain.batches import Batch, BatchStatus, Chunk, Item, NewItem, document
-from app.domain.jobs import LEASE, MAX_CRASHES, RETRY_PAUSES
-from app.errors import Conflict, IdempotentParameterMismatch, InternalServerError, InvalidParameter, ValidationError
+from app.domain.jobs import FETCH_PAUSES, LEASE, MAX_CRASHES, RETRY_PAUSES
+from app.errors import (
+    Conflict,
+    IdempotentParameterMismatch,
+    InternalServerError,
+    InvalidParameter,
+    S3Away,
+    ValidationError,
+)
 from app.services import batch_results, batches
 from app.services.batch_outcomes import BatchOutcomes, Ended
 from app.services.batch_uploads import Uploads
@@ -198,6 +205,22 @@ def test_an_error_of_ours_is_tried_again_after_a_pause_and_told_without_details(
     batch_desk.finish(chunk, Ended(chunk.items[0], InternalServerError("secret")))
     (row,) = batch_desk.rows(batch)
     assert (row["status"], row["attempt"], row["error"]["Message"]) == ("FAILED", 3, "Internal server error")
+
+
+def test_a_picture_that_may_come_back_is_waited_for_and_told_as_such(batch_desk: BatchDesk) -> None:
+    batch = batch_desk.submit(2)
+    for pause in FETCH_PAUSES:
+        chunk = batch_desk.claim()
+        batch_desk.finish(chunk, *(Ended(item, S3Away()) for item in chunk.items))
+        let_items_wait(batch_desk, pause.total_seconds() - 0.5)
+        assert batch_desk.find_work() is None
+        let_items_wait(batch_desk, 0.5)
+    chunk = batch_desk.claim()
+    batch_desk.finish(chunk, good(chunk.items[0]), Ended(chunk.items[1], S3Away()))
+    assert batch_desk.statuses(batch) == ["SUCCEEDED", "FAILED"]
+    assert batch_desk.rows(batch)[1]["error"] == {
+        "Code": "InvalidS3ObjectException", "Message": S3Away.default_message, "Retryable": True
+    }  # fmt: skip
 
 
 def let_items_wait(batch_desk: BatchDesk, seconds: float) -> None:

@@ -21,7 +21,7 @@ from app.services import batches
 from app.services.batch_expansion import Page
 from app.services.outcomes import Complete
 from tests.desk import Desk
-from tests.factories import SECRET_KEY, make_account
+from tests.factories import SECRET_KEY, make_account, make_collection
 from tests.held import HeldServer
 from tests.integration.test_batch_items import BatchDesk, make_items
 from tests.s3 import S3Server
@@ -382,11 +382,25 @@ def test_a_store_that_stays_away_fails_the_batch_in_the_end(
     ended = batch_desk.get(batch)
     assert ended.error is not None
     assert (ended.status, ended.error["Code"]) == (BatchStatus.FAILED, "InvalidS3ObjectException")
+    assert ended.error["Retryable"]
 
 
 def test_a_bucket_that_cannot_be_is_not_asked_for_twice() -> None:
     with pytest.raises(InvalidS3Object):
         Store(make_s3_client(AWAY)).list_keys("bad bucket!", "", after="", limit=1)
+
+
+def test_items_whose_store_is_away_wait_for_it(
+    batch_desk: BatchDesk, worker: runtime.Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_collection(batch_desk.desk.database, batch_desk.desk.account)
+    monkeypatch.setattr(worker, "s3_client", make_s3_client(AWAY))
+    batch = batch_desk.submit(2)
+    tasks.run_next("bulk")
+    assert [(row["status"], row["attempt"], row["error"]) for row in batch_desk.rows(batch)] == [
+        ("QUEUED", 1, None)
+    ] * 2
+    assert batch_desk.get(batch).running == 0
 
 
 def s3_settings(server: S3Server) -> Settings:

@@ -13,7 +13,7 @@ from app import service_model
 from app.domain import images
 from app.domain.batches import Batch, Chunk, Item, image_member
 from app.domain.images import ImageReference
-from app.domain.jobs import LEASE, Claim
+from app.domain.jobs import LEASE, Claim, Lane
 from app.errors import InternalServerError, ServiceError, ServiceUnavailable
 from app.services.batch_outcomes import Ended
 from app.services.outcomes import Complete
@@ -85,9 +85,8 @@ def _attempt(chunk: Chunk, item: Item, runtime: Runtime) -> Complete | ServiceEr
     try:
         # What failed when it was read may be tried again, and is refused again here.
         input_ = service_model.check_input(chunk.operation, item.input, extensions=True)
-        claim = Claim(
-            name, chunk.lease, item.attempt, item.crashes, chunk.account_id, chunk.operation, input_, chunk.region
-        )
+        tries = (chunk.lease, item.attempt, item.crashes)
+        claim = Claim(name, *tries, chunk.account_id, chunk.operation, input_, chunk.region, Lane.BULK)
         return kinds.run(claim, runtime)
     except ServiceError as error:
         return error

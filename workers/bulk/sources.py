@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from app.domain.batches import MAX_LINE_BYTES, PAGE, NewItem, external_id_of_key, image_member
-from app.errors import InvalidParameter, InvalidS3Object, ServiceError, ServiceUnavailable
+from app.errors import InvalidParameter, S3Away, ServiceError, ServiceUnavailable
 from app.services.batch_expansion import Listing, Page
 from app.services.batch_intake import Intake, refused
 from workers.runtime import Runtime
@@ -68,7 +68,7 @@ def _list(listing: Listing, runtime: Runtime) -> None:
 def _postpone(listing: Listing, runtime: Runtime) -> None:
     tries = (listing.batch.cursor or {}).get("Tries", 0) + 1
     if tries >= _TRIES:
-        raise InvalidS3Object
+        raise S3Away
     pause = min(_FIRST_PAUSE * 2 ** (tries - 1), _LONGEST_PAUSE)
     runtime.expansion.postpone(listing, tries=tries, pause=pause)
 
