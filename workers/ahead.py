@@ -42,7 +42,8 @@ class AheadFetcher:
         if isinstance(reference, InlineImage):
             return self._fetcher.fetch(reference, read_blob=read_blob)
         begun = self._take(reference)
-        return self._timed(reference) if begun is None else begun.result()
+        # One that waits for a thread, behind what was forgotten and still runs, is fetched here instead.
+        return self._timed(reference) if begun is None or begun.cancel() else begun.result()
 
     def forget(self, reference: ImageReference) -> None:
         """Drop a picture that will not be asked for after all."""

@@ -15,7 +15,14 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from app.config import Settings
 from app.domain.addresses import Refused
-from app.domain.images import MAX_FETCHED_BYTES, ImageReference, InlineImage, S3Image, UrlImage
+from app.domain.images import (
+    LONGEST_FETCH_SECONDS,
+    MAX_FETCHED_BYTES,
+    ImageReference,
+    InlineImage,
+    S3Image,
+    UrlImage,
+)
 from app.errors import (
     ImageTooLarge,
     ImageUrlAway,
@@ -28,8 +35,13 @@ from app.errors import (
 from workers.outbound import Dialer, Unreachable
 
 URL_DEADLINE_SECONDS = 15.0
-S3_DEADLINE_SECONDS = 30.0
-_PIECE_BYTES = 256 * 1024
+
+_CONNECT_SECONDS, _READ_SECONDS = 3.0, 7.0
+
+#: Over all of a fetch: two tries to open the object, and its body. It is looked at between two pieces, so the last one may run
+#: over it by the client's own timeout; pieces are small, so that one that trickles in does not take much longer.
+S3_DEADLINE_SECONDS = LONGEST_FETCH_SECONDS - _READ_SECONDS
+_PIECE_BYTES = 16 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +75,10 @@ class Fetcher:
 
     def _from_s3(self, reference: S3Image) -> bytes:
         version = {} if reference.version is None else {"VersionId": reference.version}
+        deadline = time.monotonic() + S3_DEADLINE_SECONDS
         try:
             answer = self._s3_client.get_object(Bucket=reference.bucket, Key=reference.name, **version)
-            content = _read(answer["Body"])
+            content = _read(answer["Body"], deadline)
         except (ClientError, BotoCoreError, UnicodeError, TimeoutError) as error:
             # UnicodeError: JSON can spell a key that UTF-8 cannot.
             log.warning(
@@ -109,9 +122,8 @@ def _is_passing(status: int) -> bool:
     return status in (0, 408, 429) or status >= 500
 
 
-def _read(body: Any) -> bytes:
+def _read(body: Any, deadline: float) -> bytes:
     """Read an S3 body up to one byte above the limit; the client's own timeout counts for each read alone."""
-    deadline = time.monotonic() + S3_DEADLINE_SECONDS
     content = bytearray()
     with body:
         while len(content) <= MAX_FETCHED_BYTES and (piece := body.read(_PIECE_BYTES)):
@@ -124,8 +136,8 @@ def _read(body: Any) -> bytes:
 def make_s3_client(settings: Settings) -> S3Client:
     """Make the client for S3Object images; without a key of its own it looks along boto3's usual chain."""
     config = Config(
-        connect_timeout=3,
-        read_timeout=10,
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=_READ_SECONDS,
         retries={"total_max_attempts": 2, "mode": "standard"},
         # A bucket's own host name exists at AWS only.
         s3={"addressing_style": "path" if settings.s3_endpoint_url else "auto"},

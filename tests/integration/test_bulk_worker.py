@@ -1,6 +1,7 @@
 """A worker's slice of bulk work as Celery calls it: pauses, cancellation, errors of ours, way for what somebody waits for."""
 
 import contextlib
+import math
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -166,6 +167,22 @@ def test_an_answer_that_cannot_be_written_costs_one_item_only(
     tasks.run_next("bulk")
     assert batch_desk.statuses(batch) == ["SUCCEEDED", "QUEUED", "SUCCEEDED"]
     assert batch_desk.desk.rows(schema.batch_leases) == []
+
+
+def test_a_chunk_does_not_count_as_hung_while_it_makes_way(
+    batch_desk: BatchDesk, script: Script, worker: runtime.Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_desk.submit(1)
+    monkeypatch.setattr(worker.slots, "is_crowded", lambda: True)
+    since: list[float] = []
+
+    def run_urgent() -> bool:
+        since.extend(worker.batch_heartbeat._since.values())
+        return False
+
+    bulk_slice.run(worker, run_urgent=run_urgent, run_job=lambda: False)
+    assert since == [math.inf]
+    assert worker.batch_heartbeat._since == {}
 
 
 def test_what_somebody_waits_for_goes_first_where_it_is_crowded(

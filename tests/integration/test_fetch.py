@@ -2,6 +2,8 @@
 
 import io
 import logging
+import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -124,6 +126,23 @@ def test_a_store_that_says_no_is_not_asked_again(status: int) -> None:
 def test_a_store_that_is_away_may_be_asked_again(script: Script) -> None:
     with ScriptedServer(script) as server, pytest.raises(S3Away):
         get(fetcher(canned(server)), S3Image(BUCKET, "a", None))
+
+
+def test_one_deadline_covers_all_of_an_s3_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "S3_DEADLINE_SECONDS", 1.0)
+
+    def slow(sock: socket.socket) -> None:
+        time.sleep(0.9)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n")
+        for _ in range(50):
+            time.sleep(0.1)
+            sock.sendall(bytes(20_000))
+
+    with ScriptedServer(slow) as server:
+        began = time.monotonic()
+        with pytest.raises(S3Away):
+            get(fetcher(canned(server)), S3Image(BUCKET, "a", None))
+        assert time.monotonic() - began < 1.7
 
 
 def canned(server: ScriptedServer) -> Settings:

@@ -66,6 +66,23 @@ def test_no_more_are_begun_than_may_be_held(fetcher: AheadFetcher, pictures: Hel
     assert fetcher._held == {}
 
 
+def test_a_picture_that_waits_behind_forgotten_ones_is_fetched_at_once(
+    fetcher: AheadFetcher, pictures: HeldServer
+) -> None:
+    pictures.hold()
+    for name in "ab":
+        fetcher.begin(UrlImage(f"{pictures.url}/{name}.jpg"))
+    wait_for(pictures, 2)
+    for name in "ab":
+        fetcher.forget(UrlImage(f"{pictures.url}/{name}.jpg"))
+    fetcher.begin(UrlImage(f"{pictures.url}/c.jpg"))
+    waiting = threading.Thread(target=fetch, args=(fetcher, UrlImage(f"{pictures.url}/c.jpg")))
+    waiting.start()
+    wait_for(pictures, 3)  # while those are still held
+    pictures.release()
+    waiting.join()
+
+
 def test_an_error_comes_when_the_picture_is_asked_for(fetcher: AheadFetcher) -> None:
     nobody = UrlImage(f"http://127.0.0.1:{free_port()}/a.jpg")
     fetcher.begin(nobody)

@@ -42,7 +42,8 @@ def _run_all(chunk: Chunk, waiting: deque[Item], runtime: Runtime, make_way: Cal
     written_at = time.monotonic()
     while waiting and not runtime.stopping.is_set() and not runtime.batch_heartbeat.is_stopped(chunk):
         if runtime.slots.is_crowded():
-            make_way()
+            with runtime.batch_heartbeat.rest(chunk):
+                make_way()
         runtime.batch_heartbeat.advance(chunk)
         with runtime.slots.item():
             item = waiting.popleft()
@@ -103,9 +104,11 @@ def _write(
     """End items in one transaction, for as long as the lease can last; None where it was lost."""
 
     def write(some: Sequence[Ended], back: Sequence[Item], *, last: bool) -> Batch | None:
-        return insist(
-            lambda: runtime.batch_outcomes.finish(chunk, some, given_back=back, last=last), LEASE.total_seconds()
-        )
+        def once() -> Batch | None:
+            runtime.batch_heartbeat.advance(chunk)
+            return runtime.batch_outcomes.finish(chunk, some, given_back=back, last=last)
+
+        return insist(once, LEASE.total_seconds())
 
     try:
         batch = write(ended, given_back, last=last)
