@@ -127,6 +127,15 @@ def requeue(
     connection.execute(sa.update(batch_items).where(_among(batch_id, item_numbers)).values(**values))
 
 
+def pardon(connection: Connection, batch_id: str, lease: int, item_numbers: Sequence[int]) -> None:
+    """Take back a crash of items that were last run under a lease and wait to be run again."""
+    connection.execute(
+        sa.update(batch_items)
+        .where(_among(batch_id, item_numbers), batch_items.c.lease == lease, _QUEUED, batch_items.c.crashes > 0)
+        .values(crashes=batch_items.c.crashes - 1)
+    )
+
+
 def give_back(connection: Connection, batch_id: str, item_numbers: Sequence[int]) -> None:
     """Queue items again that were claimed and not begun: that was no attempt."""
     connection.execute(

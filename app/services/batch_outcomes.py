@@ -155,6 +155,11 @@ class BatchOutcomes:
             rescued += 1
         return rescued
 
+    def pardon(self, chunk: Chunk) -> None:
+        """Take back the crashes that were counted of a chunk whose worker lives, as far as its items run nowhere else yet."""
+        with self._database.transaction() as connection:
+            items.pardon(connection, chunk.batch_id, chunk.lease, [item.item_no for item in chunk.items])
+
     def tidy(self) -> None:
         """Cancel the rest of stopped batches and delete what is left of broken uploads, as far as a sweep may."""
         with self._database.statement() as connection:

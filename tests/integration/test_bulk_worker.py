@@ -3,7 +3,7 @@
 import contextlib
 import math
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -17,16 +17,16 @@ from app.db import schema
 from app.domain.addresses import parse_networks
 from app.domain.batches import Batch, BatchStatus, NewItem
 from app.domain.jobs import Claim, Priority, Status
-from app.errors import InvalidS3Object, ValidationError
+from app.errors import InvalidS3Object, ServiceUnavailable, ValidationError
 from app.services import batches
 from app.services.batch_expansion import Page
 from app.services.outcomes import Complete
 from tests.desk import Desk
 from tests.factories import SECRET_KEY, make_account, make_collection
 from tests.held import HeldServer
-from tests.integration.test_batch_items import BatchDesk, make_items
+from tests.integration.test_batch_items import BatchDesk, let_lease_run_out, make_items
 from tests.s3 import S3Server
-from workers import ahead, runtime, tasks
+from workers import ahead, insist, runtime, tasks
 from workers.bulk import slice as bulk_slice
 from workers.bulk import sources
 from workers.fetch import make_s3_client
@@ -224,6 +224,70 @@ def test_a_picture_fetched_ahead_is_not_held_for_an_item_that_never_asked_for_it
             bulk_slice.run(worker, run_urgent=fall, run_job=lambda: False)
         assert worker.fetcher._held == {}
     assert set(batch_desk.statuses(batch)) == ({"IN_PROGRESS"} if halted else {"FAILED"})
+
+
+class Outage:
+    """Makes Postgres fail the endings of items for some seconds of a clock of its own; then something happens."""
+
+    def __init__(self, worker: runtime.Runtime, monkeypatch: pytest.MonkeyPatch, *, seconds: float) -> None:
+        self._now, self._over_at = 0.0, seconds
+        self._finish = worker.batch_outcomes.finish
+        self.at_its_end: Callable[[], object] = int
+        monkeypatch.setattr(worker.batch_outcomes, "finish", self.finish)
+        monkeypatch.setattr(insist, "time", self)
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        self._now += seconds
+
+    def finish(self, *arguments: Any, **options: Any) -> Batch | None:
+        if self._now < self._over_at:
+            raise ServiceUnavailable
+        self.at_its_end()
+        return self._finish(*arguments, **options)
+
+
+def test_finished_items_wait_for_postgres(
+    batch_desk: BatchDesk, script: Script, worker: runtime.Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = batch_desk.submit(3)
+    Outage(worker, monkeypatch, seconds=120)
+    tasks.run_next("bulk")
+    assert batch_desk.statuses(batch) == ["SUCCEEDED"] * 3
+    assert script.seen == ["1", "2", "3"]
+
+
+def test_items_whose_lease_ran_out_while_postgres_was_away_did_not_crash(
+    batch_desk: BatchDesk, script: Script, worker: runtime.Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = batch_desk.submit(3)
+    outage = Outage(worker, monkeypatch, seconds=60)
+    chunks: list[Any] = []
+
+    def lose() -> None:
+        if not chunks:
+            let_lease_run_out(batch_desk)
+            assert batch_desk.outcomes.rescue() == 1
+            chunks.append(batch_desk.claim())  # one of them runs elsewhere already, and alone
+
+    outage.at_its_end = lose
+    tasks.run_next("bulk")
+    assert script.seen == ["1", "2", "3", "2", "3"]
+    assert [row["crashes"] for row in batch_desk.rows(batch)] == [1, 0, 0]
+    batch_desk.finish(chunks[0])
+    assert batch_desk.get(batch).status is BatchStatus.SUCCEEDED
+
+
+def test_a_process_that_is_to_end_waits_for_postgres_no_longer(
+    batch_desk: BatchDesk, script: Script, worker: runtime.Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = batch_desk.submit(2)
+    Outage(worker, monkeypatch, seconds=60)
+    script.acts["1"] = worker.stopping.set
+    tasks.run_next("bulk")
+    assert batch_desk.statuses(batch) == ["IN_PROGRESS"] * 2
 
 
 def test_a_retry_lists_what_failed_and_nothing_else(batch_desk: BatchDesk, script: Script) -> None:
