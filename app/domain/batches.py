@@ -39,6 +39,9 @@ MAX_LINE_BYTES = 64 * 1024
 MAX_CUSTOM_ID_BYTES = 1024
 MAX_OPEN_BATCHES = 200  #: of one account
 
+#: Lines of results that one answer has at most: a thread writes them as long as its reader takes.
+MAX_LINES = 10_000
+
 #: Items that one transaction writes, lists or cancels.
 PAGE = 1000
 

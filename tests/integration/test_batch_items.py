@@ -12,7 +12,7 @@ import redis
 import sqlalchemy as sa
 
 from app.db import batch_leases, schema
-from app.domain.batches import Batch, BatchStatus, Chunk, Item, NewItem, document
+from app.domain.batches import MAX_LINES, Batch, BatchStatus, Chunk, Item, NewItem, document
 from app.domain.jobs import FETCH_PAUSES, LEASE, MAX_CRASHES, RETRY_PAUSES
 from app.errors import (
     Conflict,
@@ -355,9 +355,7 @@ def test_who_has_read_up_to_a_number_has_missed_nothing(batch_desk: BatchDesk) -
     assert [row.item_no for row in read(batch_desk, batch, after=first[-1].ended_no)] == [1, 2, 3]
 
 
-def read(
-    batch_desk: BatchDesk, batch: Batch, *, after: int, most: int | None = None, failed: bool = False
-) -> list[Any]:
+def read(batch_desk: BatchDesk, batch: Batch, *, after: int, most: int = MAX_LINES, failed: bool = False) -> list[Any]:
     batch = batch_desk.get(batch)
     database = batch_desk.desk.database
     until = batch_results.readable_until(database, batch, after=after, most=most, failed=failed)
