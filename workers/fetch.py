@@ -36,7 +36,7 @@ from workers.outbound import Dialer, Unreachable
 
 URL_DEADLINE_SECONDS = 15.0
 
-_CONNECT_SECONDS, _READ_SECONDS = 3.0, 7.0
+_CONNECT_SECONDS, _READ_SECONDS = 3.0, 6.0
 
 #: Over all of a fetch: two tries to open the object, and its body. It is looked at between two pieces, so the last one may run
 #: over it by the client's own timeout; pieces are small, so that one that trickles in does not take much longer.

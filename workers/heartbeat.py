@@ -6,7 +6,6 @@ process ends itself, and whoever supervises it starts a fresh one.
 """
 
 import logging
-import math
 import os
 import threading
 import time
@@ -74,16 +73,6 @@ class Heartbeat(Generic[Work]):
         """Note that held work has got on, so that only its present step counts as hung when it takes too long."""
         with self._lock:
             self._since[work.key] = time.monotonic()
-
-    @contextmanager
-    def rest(self, work: Work) -> Iterator[None]:
-        """Let held work stand still while its thread does something that is watched by itself; its lease is renewed."""
-        with self._lock:
-            self._since[work.key] = math.inf
-        try:
-            yield
-        finally:
-            self.advance(work)
 
     def is_stopped(self, work: Work) -> bool:
         """Tell whether the newest renewal said that this work is to stop."""

@@ -35,7 +35,7 @@ def run_next(lane: str) -> bool:
     _run_urgent()
     worked = False
     with _postgres_may_be_away(broker.RUN_NEXT):
-        worked = bulk_slice.run(current(), run_urgent=_run_urgent, run_job=_run_bulk_job)
+        worked = bulk_slice.run(current(), run_job=lambda: _run_next(Lane.BULK))
     return worked  # noqa: RET504 - where the block swallowed an error, this is the first value
 
 
@@ -43,11 +43,6 @@ def _run_urgent() -> bool:
     with current().slots.urgent():
         # Who waited for a slot until the process was asked to end begins nothing any more: the job is another one's.
         return not current().stopping.is_set() and _run_next(Lane.INTERACTIVE)
-
-
-def _run_bulk_job() -> bool:
-    with current().slots.item():
-        return _run_next(Lane.BULK)
 
 
 def _run_next(lane: str) -> bool:

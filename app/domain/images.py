@@ -18,7 +18,7 @@ IMAGE_MEMBERS = ("Image", "SourceImage", "TargetImage")
 
 #: No picture takes longer to fetch: two of them (CompareFaces) and a look at them fit into a run timeout of a minute, and a
 #: lease under which one is fetched lasts longer.
-LONGEST_FETCH_SECONDS = 28.0
+LONGEST_FETCH_SECONDS = 25.0
 
 
 @dataclass(frozen=True, slots=True)

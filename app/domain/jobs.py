@@ -38,6 +38,11 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 }
 
 
+#: Jobs, and items, that a worker has under way for every picture it looks at: a look takes some 35 ms, so a store that answers
+#: after 100 ms keeps three of them waiting.
+SLOTS_PER_CORE = 4
+
+
 class Lane(StrEnum):
     """Queues of doorbells; a bell says «there is work in this lane», never which."""
 
@@ -107,7 +112,7 @@ class Claim:
     operation: str
     input: dict[str, Any]
     region: str | None  # that the caller signed for
-    lane: str
+    lane: Lane
 
     @property
     def key(self) -> tuple[str, int]:

@@ -6,7 +6,7 @@ from app.domain.jobs import FETCH_PAUSES, RETRY_PAUSES, Lane
 from app.errors import InternalServerError, ServiceError, SourceAway
 
 
-def pause(error: ServiceError, lane: str, *, tries: int) -> timedelta | None:
+def pause(error: ServiceError, lane: Lane, *, tries: int) -> timedelta | None:
     """Say how long after a failure the next try is, where there were so many; None where there is to be none."""
     if not error.retryable:
         return None

@@ -40,9 +40,9 @@ class BatchDesk:
         self.desk = desk
         self.outcomes = BatchOutcomes(desk.database, desk.doorbell, keep=timedelta(days=30))
 
-    def submit(self, count: int = 3, *, account_id: int | None = None, url: str | None = None, **changes: Any) -> Batch:
+    def submit(self, count: int = 3, *, account_id: int | None = None, **changes: Any) -> Batch:
         new = NewBatch(account_id or self.desk.account.account_id, "SearchFacesByImage", DEFAULTS, **changes)
-        batch, _ = batches.submit(self.desk.database, self.desk.doorbell, new, make_items(count, url))
+        batch, _ = batches.submit(self.desk.database, self.desk.doorbell, new, make_items(count))
         return batch
 
     def expect(self, *, account_id: int | None = None, **source: Any) -> Batch:
@@ -86,11 +86,9 @@ class BatchDesk:
         self.desk.elapse(seconds)
 
 
-def make_items(count: int, url: str | None = None) -> list[NewItem]:
-    """Make items of one object in S3, or of files behind a URL."""
-    s3_object = {"S3Object": {"Bucket": "photos", "Name": "one.jpg"}}
-    images = [s3_object if url is None else {"Url": f"{url}/{number}.jpg"} for number in range(1, count + 1)]
-    return [NewItem(number, f"item-{number}", {"Image": image}) for number, image in enumerate(images, start=1)]
+def make_items(count: int) -> list[NewItem]:
+    image = {"Image": {"S3Object": {"Bucket": "photos", "Name": "one.jpg"}}}
+    return [NewItem(number, f"item-{number}", image) for number in range(1, count + 1)]
 
 
 def good(item: Item) -> Ended:

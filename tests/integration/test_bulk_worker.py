@@ -1,7 +1,5 @@
-"""A worker's slice of bulk work as Celery calls it: pauses, cancellation, errors of ours, way for what somebody waits for."""
+"""A worker's slice of bulk work as Celery calls it: pauses, cancellation, errors of ours."""
 
-import contextlib
-import math
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -16,18 +14,16 @@ from app.config import Settings
 from app.db import schema
 from app.domain.addresses import parse_networks
 from app.domain.batches import Batch, BatchStatus, NewItem
-from app.domain.jobs import Claim, Priority, Status
+from app.domain.jobs import Claim, Priority
 from app.errors import InvalidS3Object, ServiceUnavailable, ValidationError
 from app.services import batches
 from app.services.batch_expansion import Page
 from app.services.outcomes import Complete
 from tests.desk import Desk
 from tests.factories import SECRET_KEY, make_account, make_collection
-from tests.held import HeldServer
 from tests.integration.test_batch_items import BatchDesk, let_lease_run_out, make_items
 from tests.s3 import S3Server
-from workers import ahead, insist, runtime, tasks
-from workers.bulk import slice as bulk_slice
+from workers import insist, runtime, tasks
 from workers.bulk import sources
 from workers.fetch import make_s3_client
 from workers.jobs import kinds
@@ -167,63 +163,6 @@ def test_an_answer_that_cannot_be_written_costs_one_item_only(
     tasks.run_next("bulk")
     assert batch_desk.statuses(batch) == ["SUCCEEDED", "QUEUED", "SUCCEEDED"]
     assert batch_desk.desk.rows(schema.batch_leases) == []
-
-
-def test_a_chunk_does_not_count_as_hung_while_it_makes_way(
-    batch_desk: BatchDesk, script: Script, worker: runtime.Runtime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batch_desk.submit(1)
-    monkeypatch.setattr(worker.slots, "is_crowded", lambda: True)
-    since: list[float] = []
-
-    def run_urgent() -> bool:
-        since.extend(worker.batch_heartbeat._since.values())
-        return False
-
-    bulk_slice.run(worker, run_urgent=run_urgent, run_job=lambda: False)
-    assert since == [math.inf]
-    assert worker.batch_heartbeat._since == {}
-
-
-def test_what_somebody_waits_for_goes_first_where_it_is_crowded(
-    batch_desk: BatchDesk, script: Script, worker: runtime.Runtime
-) -> None:
-    batch_desk.submit(3)
-    crowd = worker.slots.urgent()
-    urgent: list[str] = []
-
-    def crowded() -> None:
-        crowd.__enter__()
-        worker.slots._items += 1  # as if another thread were at an item
-        urgent.append(batch_desk.desk.submit(operation="SearchFacesByImage").job_id)
-
-    def quiet_again() -> None:
-        worker.slots._items -= 1
-        crowd.__exit__(None, None, None)
-
-    script.acts |= {"1": crowded, "2": quiet_again}
-    tasks.run_next("bulk")
-    assert script.seen == ["1", urgent[0], "2", "3"]
-    assert batch_desk.desk.get(urgent[0]).status is Status.SUCCEEDED
-
-
-@pytest.mark.parametrize("halted", [False, True])
-def test_a_picture_fetched_ahead_is_not_held_for_an_item_that_never_asked_for_it(
-    batch_desk: BatchDesk, worker: runtime.Runtime, monkeypatch: pytest.MonkeyPatch, halted: bool
-) -> None:
-    monkeypatch.setattr(ahead, "FAR_SECONDS", -1.0)
-    with HeldServer(b"a picture") as pictures:
-        batch = batch_desk.submit(5, url=pictures.url)  # of a collection that is not there
-
-        def fall() -> None:
-            raise SystemExit
-
-        if halted:
-            monkeypatch.setattr(worker.slots, "is_crowded", lambda: worker.slots._items == 0 and pictures.paths)
-        with contextlib.suppress(SystemExit):
-            bulk_slice.run(worker, run_urgent=fall, run_job=lambda: False)
-        assert worker.fetcher._held == {}
-    assert set(batch_desk.statuses(batch)) == ({"IN_PROGRESS"} if halted else {"FAILED"})
 
 
 class Outage:

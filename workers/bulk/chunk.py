@@ -1,7 +1,7 @@
 """Run a chunk of items: one after the other, ended together.
 
-Between two items the thread makes way for what somebody waits for, and sees whether the batch was paused or stopped, the lease
-lost or the process asked to end; then it gives back what it has not begun.
+Between two items the thread sees whether the batch was paused or stopped, the lease lost or the process asked to end; then it
+gives back what it has not begun.
 """
 
 import logging
@@ -10,9 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from app import service_model
-from app.domain import images
-from app.domain.batches import Batch, Chunk, Item, image_member
-from app.domain.images import ImageReference
+from app.domain.batches import Batch, Chunk, Item
 from app.domain.jobs import Claim, Lane
 from app.errors import InternalServerError, ServiceError, ServiceUnavailable
 from app.services import batches
@@ -31,57 +29,24 @@ _WRITE_SECONDS = 2.0
 _PATIENCE_SECONDS = 600.0
 
 
-def run(chunk: Chunk, runtime: Runtime, make_way: Callable[[], object]) -> None:
-    """Run the items of a chunk and end them; `make_way` does what somebody waits for, if there is any."""
+def run(chunk: Chunk, runtime: Runtime) -> None:
+    """Run the items of a chunk and end them."""
     waiting = deque(chunk.items)
-    with runtime.batch_heartbeat.hold(chunk):
-        try:
-            _run_all(chunk, waiting, runtime, make_way)
-        finally:
-            _forget(chunk, waiting[0] if waiting else None, runtime)
-
-
-def _run_all(chunk: Chunk, waiting: deque[Item], runtime: Runtime, make_way: Callable[[], object]) -> None:
     ended: list[Ended] = []
-    written_at = time.monotonic()
-    while waiting and not runtime.stopping.is_set() and not runtime.batch_heartbeat.is_stopped(chunk):
-        if runtime.slots.is_crowded():
-            with runtime.batch_heartbeat.rest(chunk):
-                make_way()
-        runtime.batch_heartbeat.advance(chunk)
-        with runtime.slots.item():
+    with runtime.batch_heartbeat.hold(chunk):
+        written_at = time.monotonic()
+        while waiting and not runtime.stopping.is_set() and not runtime.batch_heartbeat.is_stopped(chunk):
+            runtime.batch_heartbeat.advance(chunk)
             item = waiting.popleft()
-            _begin(chunk, waiting[0] if waiting else None, runtime)
             ended.append(Ended(item, _attempt(chunk, item, runtime)))
-        if waiting and time.monotonic() - written_at > _WRITE_SECONDS:
-            batch = _write(chunk, ended, (), runtime, last=False)
-            ended, written_at = [], time.monotonic()
-            if batch is None:
-                return
-            if batch.halted:
-                break
-    _write(chunk, ended, tuple(waiting), runtime, last=True)
-
-
-def _begin(chunk: Chunk, item: Item | None, runtime: Runtime) -> None:
-    """Fetch the next item's picture while the present one is looked at."""
-    if reference := _picture(chunk, item):
-        runtime.fetcher.begin(reference)
-
-
-def _forget(chunk: Chunk, item: Item | None, runtime: Runtime) -> None:
-    """Drop a picture that was begun and never asked for: it would be held for good, and given to another item later."""
-    if reference := _picture(chunk, item):
-        runtime.fetcher.forget(reference)
-
-
-def _picture(chunk: Chunk, item: Item | None) -> ImageReference | None:
-    if item is None:
-        return None
-    try:
-        return images.reference(item.input[image_member(chunk.operation)])
-    except (KeyError, TypeError):  # it is refused when its turn comes
-        return None
+            if waiting and time.monotonic() - written_at > _WRITE_SECONDS:
+                batch = _write(chunk, ended, (), runtime, last=False)
+                ended, written_at = [], time.monotonic()
+                if batch is None:
+                    return
+                if batch.halted:
+                    break
+        _write(chunk, ended, tuple(waiting), runtime, last=True)
 
 
 def _attempt(chunk: Chunk, item: Item, runtime: Runtime) -> Complete | ServiceError:
@@ -90,16 +55,23 @@ def _attempt(chunk: Chunk, item: Item, runtime: Runtime) -> Complete | ServiceEr
     try:
         # What failed when it was read may be tried again, and is refused again here.
         input_ = service_model.check_input(chunk.operation, item.input, extensions=True)
-        tries = (chunk.lease, item.attempt, item.crashes)
-        claim = Claim(name, *tries, chunk.account_id, chunk.operation, input_, chunk.region, Lane.BULK)
+        claim = Claim(
+            name,
+            chunk.lease,
+            item.attempt,
+            item.crashes,
+            chunk.account_id,
+            chunk.operation,
+            input_,
+            chunk.region,
+            Lane.BULK,
+        )
         return kinds.run(claim, runtime)
     except ServiceError as error:
         return error
     except Exception as error:  # the edge of the process: the item must end, the others must go on
         log.error("item_crashed", exc_info=error, extra={"item": name})
         return InternalServerError()
-    finally:
-        _forget(chunk, item, runtime)  # it may have failed before it asked for its picture
 
 
 def _write(

@@ -38,7 +38,7 @@ def bare(bulk: Bulk) -> Bulk:
 
 
 def embed(page: Page, bulk: Bulk) -> Outcome:
-    return reprocess.embed(page, bulk.runtime, lambda: None)
+    return reprocess.embed(page, bulk.runtime)
 
 
 def reasons(bulk: Bulk) -> list[tuple[str, str]]:
