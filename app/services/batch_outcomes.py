@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 from app.broker import Doorbell
 from app.db import batch_items as items
 from app.db import batch_leases as leases
+from app.db import batch_sweeps as sweeps
 from app.db import batches as rows
 from app.db.session import Database
 from app.domain.batches import PAGE, Batch, BatchStatus, Chunk, Item
@@ -163,8 +164,8 @@ class BatchOutcomes:
     def tidy(self) -> None:
         """Cancel the rest of stopped batches and delete what is left of broken uploads, as far as a sweep may."""
         with self._database.statement() as connection:
-            stopped = rows.list_stopped(connection, limit=_SWEEP_LIMIT)
-            abandoned = rows.list_abandoned(connection, silence=_UPLOAD_SILENCE, limit=_SWEEP_LIMIT)
+            stopped = sweeps.list_stopped(connection, limit=_SWEEP_LIMIT)
+            abandoned = sweeps.list_abandoned(connection, silence=_UPLOAD_SILENCE, limit=_SWEEP_LIMIT)
         for batch_id in abandoned:
             self.discard(batch_id, pages=_PAGES_PER_SWEEP)
         left = _PAGES_PER_SWEEP
@@ -179,13 +180,13 @@ class BatchOutcomes:
     def discard(self, batch_id: str, *, pages: int = 1) -> None:
         """Delete pages of an upload that broke off or was refused; nobody was told of that batch. Sweeps delete the rest."""
         with self._database.statement() as connection:
-            rows.abandon(connection, batch_id)
+            sweeps.abandon(connection, batch_id)
         for _ in range(pages):
             with self._database.transaction() as connection:
                 batch = rows.lock(connection, batch_id)
                 if batch is None or batch.status is not BatchStatus.UPLOADING:
                     return
-                rows.delete(connection, batch_id, limit=PAGE)
+                sweeps.delete(connection, batch_id, limit=PAGE)
 
     def _take_back(
         self, connection: Connection, batch_id: str, lease: int, item_numbers: Sequence[int] | None
