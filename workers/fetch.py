@@ -41,7 +41,7 @@ _CONNECT_SECONDS, _READ_SECONDS = 3.0, 6.0
 #: Over all of a fetch: two tries to open the object, and its body. It is looked at between two pieces, so the last one may run
 #: over it by the client's own timeout; pieces are small, so that one that trickles in does not take much longer.
 S3_DEADLINE_SECONDS = LONGEST_FETCH_SECONDS - _READ_SECONDS
-_PIECE_BYTES = 16 * 1024
+_PIECE_BYTES = 64 * 1024
 
 log = logging.getLogger(__name__)
 
