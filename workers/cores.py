@@ -6,6 +6,7 @@ store is far away or a transaction commits.
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,51 +20,40 @@ class Cores:
     """Hands out turns at the cores of a process. Threads share one."""
 
     def __init__(self, cores: int) -> None:
-        self._cores = cores
-        self._busy = 0
-        self._urgent = 0  # how many wait for a turn
-        self._bulk = 0
+        self._free = cores  # while any is free nobody waits
+        self._urgent: deque[threading.Lock] = deque()
+        self._bulk: deque[threading.Lock] = deque()
         self._bulk_at = 0.0  # when bulk work had its newest turn
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
 
     @contextmanager
     def turn(self, lane: Lane) -> Iterator[None]:
         """Hold a core for the block; bulk work waits until nothing urgent does, or until its patience is over."""
-        with self._changed:
-            if lane == Lane.BULK:
-                self._wait_for_bulk()
-            else:
-                self._wait_for_urgent()
-            self._busy += 1
+        self._take(lane)
         try:
             yield
         finally:
-            with self._changed:
-                self._busy -= 1
-                self._changed.notify_all()
+            self._hand_on()
 
-    def _wait_for_urgent(self) -> None:
-        self._urgent += 1
-        try:
-            self._changed.wait_for(lambda: self._is_free() and not self._is_bulk_due())
-        finally:
-            self._urgent -= 1
+    def _take(self, lane: Lane) -> None:
+        line = self._bulk if lane == Lane.BULK else self._urgent
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                if lane == Lane.BULK:
+                    self._bulk_at = time.monotonic()
+                return
+            turn = threading.Lock()
+            turn.acquire()
+            line.append(turn)
+        turn.acquire()  # until somebody hands on to us
 
-    def _wait_for_bulk(self) -> None:
-        self._bulk += 1
-        try:
-            while not (self._is_free() and (self._urgent == 0 or self._is_bulk_due())):
-                self._changed.wait(self._patience() or None)
-        finally:
-            self._bulk -= 1
-        self._bulk_at = time.monotonic()
-
-    def _is_free(self) -> bool:
-        return self._busy < self._cores
-
-    def _is_bulk_due(self) -> bool:
-        return self._bulk > 0 and self._patience() == 0
-
-    def _patience(self) -> float:
-        """Give the seconds until bulk work goes before what is urgent."""
-        return max(self._bulk_at + PATIENCE_SECONDS - time.monotonic(), 0.0)
+    def _hand_on(self) -> None:
+        with self._lock:
+            if self._bulk and (not self._urgent or time.monotonic() - self._bulk_at >= PATIENCE_SECONDS):
+                self._bulk_at = time.monotonic()
+                self._bulk.popleft().release()
+            elif self._urgent:
+                self._urgent.popleft().release()
+            else:
+                self._free += 1
