@@ -1,8 +1,10 @@
-# What a clone needs. `make help` lists the targets; PYTHON=… chooses another interpreter than python3.
+# What a clone needs. `make help` lists the targets; PYTHON=… chooses another interpreter than python3,
+# TEST_PROCESSES=… how many files of the suite run at a time, each process with servers of its own.
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 CLIENTS := .venv-clients/.installed
+TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -15,7 +17,7 @@ demo: $(INSTALLED) ## show the main job end to end with real portraits
 	@$(VENV)/bin/rekollect demo
 
 test: $(INSTALLED) ## run the whole test suite on real parts (REKOLLECT_TEST_FACES names a folder with more pictures)
-	@$(VENV)/bin/pytest -m "not bench and not clients"
+	@$(VENV)/bin/pytest -m "not bench and not clients" -n $(TEST_PROCESSES) --dist loadfile
 
 test-clients: $(INSTALLED) $(CLIENTS) ## run the unmodified AWS CLI and AWS SDK for JavaScript against the stack
 	@$(VENV)/bin/pytest -m clients tests/clients

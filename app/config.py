@@ -175,7 +175,7 @@ class Settings:
     )
     api_processes: int = _setting(_positive, "web server processes", 1)
     api_threads: int = _setting(_positive, "threads of each web server process", 64)
-    worker_threads: int = _setting(_positive, "jobs that one worker process runs at once", 2)
+    worker_threads: int = _setting(_positive, "pictures that one worker process looks at at once", 2)
     courier_threads: int = _setting(
         _positive,
         "webhooks that one courier process sends at once; a quarter is kept for accounts that have none under way",

@@ -75,7 +75,7 @@ class Bulk:
             pass
 
     def step(self) -> bool:
-        return reprocess.step(self.runtime, lambda: None)
+        return reprocess.step(self.runtime)
 
     def elapse(self, time: timedelta) -> None:
         """Let time pass for reprocesses."""

@@ -1,9 +1,12 @@
 """Migrations: up, down and up again; each one takes back what it did; together they build what the code expects."""
 
 import re
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -81,6 +84,31 @@ def test_each_migration_takes_back_what_it_did(url: str) -> None:
         assert inventory(url) ^ wanted == set(), f"down to {revision}"
     migrate.upgrade(url)
     assert inventory(url) == before[-1]
+
+
+def test_faces_are_read_while_an_index_over_them_is_built(url: str) -> None:
+    migrate.upgrade(url, "0008")
+    migrating = threading.Thread(target=migrate.upgrade, args=(url, "0009"))
+    with psycopg.connect(url) as writer, psycopg.connect(url, autocommit=True) as reader:
+        writer.execute("LOCK faces IN ROW EXCLUSIVE MODE")  # what builds the index waits for whoever writes
+        migrating.start()
+        deadline = time.monotonic() + 8
+        while not reader.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        reader.execute("SET lock_timeout = '1s'")
+        assert reader.execute("SELECT face_no FROM faces").fetchall() == []
+    migrating.join()
+    assert ask(url, "SELECT version_num FROM alembic_version") == [("0009",)]
+
+
+def test_a_migration_that_fails_leaves_those_before_it(url: str) -> None:
+    migrate.upgrade(url, "0008")
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE schedules (in_the_way int)")
+    with pytest.raises(sa.exc.ProgrammingError):
+        migrate.upgrade(url)
+    assert ask(url, "SELECT version_num FROM alembic_version") == [("0010",)]
 
 
 def test_migrating_twice_is_no_error(url: str) -> None:

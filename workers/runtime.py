@@ -22,8 +22,8 @@ from app.services import batches, jobs
 from app.services.batch_expansion import Expansion, Listing
 from app.services.batch_outcomes import BatchOutcomes
 from app.services.outcomes import Outcomes
-from app.services.reembedding import Reembedding
-from workers.ahead import AheadFetcher
+from app.services.reembedding import Page, Reembedding
+from workers.cores import Cores
 from workers.fetch import Fetcher, S3Client, make_s3_client
 from workers.heartbeat import Heartbeat
 from workers.outbound import Dialer
@@ -48,9 +48,9 @@ class Runtime:
 
     @cached_property
     def database(self) -> Database:
-        """Connections to Postgres, enough for every thread of a worker, the heartbeats and the sweeper.
+        """Connections to Postgres, enough for the threads that ask at once, the heartbeats and the sweeper.
 
-        A courier has more threads than that, which wait for receivers far longer than they need a connection.
+        There are more threads than that, which look at pictures or wait for receivers far longer than they need a connection.
         """
         return Database(self.settings.database_url, pool_size=max(self.settings.worker_threads, 8) + 6)
 
@@ -80,6 +80,11 @@ class Runtime:
         return Heartbeat(partial(batches.renew, self.database), run_timeout=self.settings.run_timeout)
 
     @cached_property
+    def page_heartbeat(self) -> Heartbeat[Page]:
+        """Renews the leases of the pages of reprocesses that are embedded here; a face waits for its source and for a core."""
+        return Heartbeat(self.reembedding.renew, run_timeout=2 * self.settings.run_timeout)
+
+    @cached_property
     def batch_outcomes(self) -> BatchOutcomes:
         """Ends items of batches."""
         return BatchOutcomes(self.database, self.doorbell, keep=self.settings.job_retention)
@@ -93,6 +98,11 @@ class Runtime:
     def slots(self) -> Slots:
         """Shares the threads between what somebody waits for and the rest."""
         return Slots(self.settings.worker_threads)
+
+    @cached_property
+    def cores(self) -> Cores:
+        """Shares the cores between those threads."""
+        return Cores(self.settings.worker_threads)
 
     @cached_property
     def stopping(self) -> threading.Event:
@@ -116,9 +126,9 @@ class Runtime:
         return Dialer(self.settings.dial_allow, own_servers=own if redis is None else [*own, redis])
 
     @cached_property
-    def fetcher(self) -> AheadFetcher:
+    def fetcher(self) -> Fetcher:
         """Reads images, wherever they are."""
-        return AheadFetcher(Fetcher(self.dialer, self.s3_client), threads=self.settings.worker_threads)
+        return Fetcher(self.dialer, self.s3_client)
 
     @cached_property
     def s3_client(self) -> S3Client:

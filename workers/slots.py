@@ -1,72 +1,35 @@
-"""How the threads of a worker are shared: what somebody waits for starts at once, and bulk work makes way between two items.
+"""How a worker shares its threads between what somebody waits for and bulk work.
 
-The pool has one thread more than slots. Bulk work takes at most as many as there are slots, so one thread is always there to
-hear what is urgent; while that runs, one item less runs beside it.
+Each kind has threads of its own, a few for every core: most of them fetch, ask Postgres or write, and a turn at a core
+(workers.cores) is what they wait for. Bulk work, however much there is, never keeps a thread from what is urgent.
 """
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-#: Bulk work makes way this long for one item at most, so that it goes on under any load.
-PATIENCE_SECONDS = 1.0
+from app.domain.jobs import SLOTS_PER_CORE
 
 
 class Slots:
-    """Counts what runs in a process. Threads share one."""
+    """Counts the threads in a process that are at work. Threads share one."""
 
-    def __init__(self, slots: int) -> None:
-        self._slots = slots
-        self._urgent = 0
-        self._bulk = 0
-        self._items = 0
-        self._changed = threading.Condition()
+    def __init__(self, cores: int) -> None:
+        self._urgent = threading.BoundedSemaphore(SLOTS_PER_CORE * cores)
+        self._bulk = threading.BoundedSemaphore(SLOTS_PER_CORE * cores)
 
     @contextmanager
     def urgent(self) -> Iterator[None]:
-        """Count a job that somebody waits for, as long as the block lasts; as many run at once as there are slots."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._urgent < self._slots)
-            self._urgent += 1
-        try:
+        """Count a job that somebody waits for, as long as the block lasts; one too many waits until another one ends."""
+        with self._urgent:
             yield
-        finally:
-            with self._changed:
-                self._urgent -= 1
-                self._changed.notify_all()
 
     @contextmanager
     def bulk(self) -> Iterator[bool]:
         """Take a thread for bulk work; the block is told False where it may not have one."""
-        with self._changed:
-            taken = self._bulk < self._slots
-            self._bulk += taken
+        taken = self._bulk.acquire(blocking=False)
         try:
             yield taken
         finally:
-            with self._changed:
-                self._bulk -= taken
-
-    def is_crowded(self) -> bool:
-        """Tell whether one more item would keep something urgent from a whole core."""
-        with self._changed:
-            return self._is_crowded()
-
-    @contextmanager
-    def item(self) -> Iterator[None]:
-        """Count an item of bulk work; it begins when there is room beside what is urgent, or its patience is over."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        with self._changed:
-            while self._is_crowded() and (left := deadline - time.monotonic()) > 0:
-                self._changed.wait(left)
-            self._items += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._items -= 1
-                self._changed.notify_all()
-
-    def _is_crowded(self) -> bool:
-        return self._urgent > 0 and self._urgent + self._items >= self._slots
+            if taken:
+                self._bulk.release()

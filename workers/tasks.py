@@ -9,7 +9,7 @@ from celery import shared_task
 
 from app import broker, service_model
 from app.domain.jobs import LEASE, Claim, Lane
-from app.errors import ServiceError, ServiceUnavailable
+from app.errors import InternalServerError, ServiceError, ServiceUnavailable
 from app.services import batches, jobs, schedules
 from app.services.outcomes import Complete
 from workers import courier
@@ -35,7 +35,7 @@ def run_next(lane: str) -> bool:
     _run_urgent()
     worked = False
     with _postgres_may_be_away(broker.RUN_NEXT):
-        worked = bulk_slice.run(current(), run_urgent=_run_urgent, run_job=_run_bulk_job)
+        worked = bulk_slice.run(current(), run_job=lambda: _run_next(Lane.BULK))
     return worked  # noqa: RET504 - where the block swallowed an error, this is the first value
 
 
@@ -43,11 +43,6 @@ def _run_urgent() -> bool:
     with current().slots.urgent():
         # Who waited for a slot until the process was asked to end begins nothing any more: the job is another one's.
         return not current().stopping.is_set() and _run_next(Lane.INTERACTIVE)
-
-
-def _run_bulk_job() -> bool:
-    with current().slots.item():
-        return _run_next(Lane.BULK)
 
 
 def _run_next(lane: str) -> bool:
@@ -97,9 +92,11 @@ def _run(claim: Claim, runtime: Runtime) -> str:
             code, fault = error.code, error
             return _end(lambda: outcomes.fail(claim, fault), code)
         log.warning("job_interrupted", extra={"job_id": claim.job_id, "code": error.code})
+        passing = error
     except Exception as error:  # the edge of the process: the job must end, the worker must live
         log.error("job_crashed", exc_info=error, extra={"job_id": claim.job_id})
-    return _end(lambda: outcomes.retry(claim), "retried")
+        passing = InternalServerError()
+    return _end(lambda: outcomes.retry(claim, passing), "retried")
 
 
 def _shaped(operation: str, complete: Complete) -> Complete:

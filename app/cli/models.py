@@ -1,24 +1,18 @@
-"""`rekollect models`: face model versions, the built-in one and those that are registered in the database.
-
-Registering looks at the file in a process of its own, which is the workers' code: this command knows no model format, and a
-file that crashes onnxruntime crashes nothing else.
-"""
+"""`rekollect models`: face model versions, the built-in one and those that are registered in the database."""
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from app import assets
+from app.cli import embedder_file
 from app.config import Settings
 from app.db import face_models
-from app.db.search_tables import LARGEST_DIMENSION
 from app.db.session import Database
 from app.domain.face_models import (
     TEMPLATE,
@@ -26,12 +20,11 @@ from app.domain.face_models import (
     VERSION_NAME,
     VERSIONS,
     FaceModelVersion,
-    Preprocessing,
     SimilarityCurve,
     registered,
 )
 
-_INSPECTION_SECONDS = 120
+_PREPARATION_SECONDS = 120
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -50,19 +43,7 @@ def _configure_add(adding: argparse.ArgumentParser) -> None:
     adding.add_argument("file", type=Path, help="ONNX file: 112 x 112 aligned crops in, one embedding each out")
     adding.add_argument("--version", required=True, type=_version_name, help="name of the version, as 2.0")
     adding.add_argument("--licence", default="", help="what may be done with the model, as a note")
-    adding.add_argument("--channels", choices=("rgb", "bgr"), default="rgb", help="order of channels (default rgb)")
-    for option, value, help_ in (
-        ("--mean", 127.5, "subtracted from pixels of 0..255"),
-        ("--std", 127.5, "then divided by"),
-    ):
-        adding.add_argument(
-            option,
-            nargs="+",
-            type=float,
-            default=[value],
-            metavar="NUMBER",
-            help=f"{help_}; one number, or one for each channel (default {value}; 0 and 1 where the model scales itself)",
-        )
+    embedder_file.configure(adding)
     adding.add_argument("--template", choices=(TEMPLATE,), default=TEMPLATE, help="how faces are aligned")
     adding.add_argument(
         "--curve",
@@ -124,7 +105,7 @@ def pull(arguments: argparse.Namespace) -> int:
     except assets.AssetError:
         print("No sample portraits can be had: the prepared networks are compared on noise.")
     command = [sys.executable, "-m", "workers.vision.preparation"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_INSPECTION_SECONDS, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_PREPARATION_SECONDS, check=False)
     if done.returncode != 0:
         raise assets.AssetError(f"The models cannot be prepared: {done.stderr.strip()}")
     print("prepared and compared with the originals")
@@ -157,17 +138,13 @@ def add(arguments: argparse.Namespace) -> int:
     """Look at the file, copy it into the folder of models, and register it."""
     settings = Settings.from_environment()
     settings.require("database_url")
-    preprocessing = Preprocessing(
-        arguments.channels.upper(), _three("--mean", arguments.mean), _three("--std", arguments.std)
-    )
-    if 0.0 in preprocessing.deviation:
-        raise assets.AssetError("--std must not be 0")
-    found = _inspect(arguments.file)
+    preprocessing = embedder_file.preprocessing(arguments)
+    dimension = embedder_file.dimension(arguments.file)
     curve = VERSION_1.curve if arguments.curve is None else SimilarityCurve(*arguments.curve)
     if curve.slope <= 0:
         raise assets.AssetError("--curve: the slope must be above 0, because a higher cosine means more alike")
     file = assets.keep_model(settings, arguments.file, licence=arguments.licence)
-    version = registered(arguments.version, file, found["dimension"], curve, preprocessing)
+    version = registered(arguments.version, file, dimension, curve, preprocessing)
     with _transaction(settings) as connection:
         added = face_models.insert(connection, version)
     if not added:
@@ -180,25 +157,3 @@ def add(arguments: argparse.Namespace) -> int:
             "WARNING: without --curve similarities follow the curve of version 1.0, which was not fitted to this model."
         )
     return 0
-
-
-def _three(option: str, numbers: list[float]) -> tuple[float, float, float]:
-    if len(numbers) == 1:
-        return numbers[0], numbers[0], numbers[0]
-    if len(numbers) != 3:
-        raise assets.AssetError(f"{option} takes one number, or one for each of the three channels")
-    return numbers[0], numbers[1], numbers[2]
-
-
-def _inspect(file: Path) -> dict[str, Any]:
-    """Have a process of the workers' code open the model; raise AssetError that says what is wrong with it."""
-    command = [sys.executable, "-m", "workers.vision.inspection", str(file), str(LARGEST_DIMENSION)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_INSPECTION_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise assets.AssetError(f"{file} could not be opened within {_INSPECTION_SECONDS} s.") from error
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines()
-        raise assets.AssetError(f"{file}: {lines[-1] if lines else f'the inspection ended with {done.returncode}'}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found

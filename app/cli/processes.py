@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from app.config import Settings
 from app.db import migrate as schema
-from app.domain.jobs import Lane
+from app.domain.jobs import SLOTS_PER_CORE, Lane
 from app.services.access_keys import ensure_first_key
 
 #: Threads of a courier that hear bells and sweep; it sends in threads of its own.
@@ -73,8 +73,8 @@ def worker(arguments: argparse.Namespace) -> NoReturn:
     """Run jobs: fetch, look, search."""
     settings = Settings.from_environment()
     lanes = f"{Lane.INTERACTIVE},{Lane.BULK},{Lane.MAINTENANCE}"
-    # One thread more than jobs run at once: bulk work never takes it, so that what somebody waits for is heard at once.
-    _celery_worker("worker", lanes, settings.worker_threads + 1)
+    # Threads for what somebody waits for, as many for bulk work, and one that hears the next bell (workers.slots).
+    _celery_worker("worker", lanes, 2 * SLOTS_PER_CORE * settings.worker_threads + 1)
 
 
 def courier(arguments: argparse.Namespace) -> NoReturn:

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from app.db.bounded import once
 from app.db.schema import job_attempts, jobs
-from app.domain.jobs import Claim, Status
+from app.domain.jobs import Claim, Lane, Status
 
 _now = sa.func.now()
 
@@ -60,7 +60,7 @@ def claim(connection: Connection, lane: str, *, worker: str, run_timeout: timede
     """Take the next queued job of a lane, of an account that has not too many running; two callers never get the same one."""
     parameters = {"lane": lane, "worker": worker, "run_timeout": run_timeout, "most_running": most_running}
     row = connection.execute(_CLAIM, parameters).one_or_none()
-    return None if row is None else Claim(**{**row._mapping, "job_id": str(row.job_id)})
+    return None if row is None else Claim(**{**row._mapping, "job_id": str(row.job_id), "lane": Lane(row.lane)})
 
 
 def heartbeat(connection: Connection, claims: list[Claim]) -> set[tuple[str, int]]:
@@ -97,7 +97,7 @@ def requeue(connection: Connection, job_id: str, *, pause: timedelta, crashed: b
     if crashed:
         values["crashes"] = jobs.c.crashes + 1
     # The job did start in time; what it gets is a fresh chance to start again.
-    values["start_deadline_at"] = sa.func.greatest(jobs.c.start_deadline_at, _now + timedelta(minutes=1))
+    values["start_deadline_at"] = sa.func.greatest(jobs.c.start_deadline_at, _now + pause + timedelta(minutes=1))
     connection.execute(
         sa.update(jobs).where(jobs.c.job_id == uuid.UUID(job_id), jobs.c.status == Status.IN_PROGRESS).values(**values)
     )

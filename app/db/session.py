@@ -3,6 +3,7 @@
 Invariant: no transaction spans a fetch, a model run or an HTTP call; a caller opens one, asks, writes, and leaves it.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -34,6 +35,10 @@ _SESSION_OPTIONS = " ".join(
 
 _DEFAULT_PORT = 5432
 
+#: A connection that worked this lately is taken to work still: a ping is a round trip, and a job would wait for eight
+#: of them. HikariCP trusts its connections for as long (aliveBypassWindowMs).
+TRUSTED_SECONDS = 0.5
+
 
 def sqlalchemy_url(database_url: str) -> str:
     """Name our driver in a plain postgresql:// URL."""
@@ -63,10 +68,11 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=5,
-            pool_pre_ping=True,  # a restart of Postgres must cost a reconnect, not a failed request
+            pool_use_lifo=True,  # the connection used last is the one that need not be asked, and knows the statements
             hide_parameters=True,  # an error's text goes to the log, where images, embeddings and secrets have no place
             connect_args={"connect_timeout": 5, "options": _SESSION_OPTIONS, "application_name": "rekollect"},
         )
+        _ping_idle_connections(self.engine)
         self._committing = self.engine.execution_options(isolation_level="AUTOCOMMIT")  # over the same pool
 
     @contextmanager
@@ -84,6 +90,24 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+def _ping_idle_connections(engine: Engine) -> None:
+    """Ask a connection that has lain in the pool whether it is alive: a restart of Postgres costs reconnects alone."""
+
+    @sa.event.listens_for(engine, "checkin")
+    def note_time(_: Any, record: Any) -> None:
+        record.info["used_at"] = time.monotonic()
+
+    @sa.event.listens_for(engine, "checkout")
+    def ping(connection: Any, record: Any, _: Any) -> None:
+        used_at = record.info.get("used_at")
+        if used_at is None or time.monotonic() - used_at < TRUSTED_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise sa.exc.InvalidatePoolError from error
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import boto3
 import pytest
 
 from app.config import Settings
+from app.domain.jobs import SLOTS_PER_CORE
 from tests.held import HeldServer
 from tests.live import free_port
 
@@ -100,7 +101,7 @@ def left_of(pids: list[int]) -> list[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_sigterm_finishes_the_running_job_leaves_nothing_and_the_rest_runs_at_the_next_start(
+def test_sigterm_finishes_the_running_jobs_leaves_nothing_and_the_rest_runs_at_the_next_start(
     tmp_path: Path, settings: Settings, pictures: HeldServer, hooks: HeldServer
 ) -> None:
     pictures.hold()
@@ -114,17 +115,17 @@ def test_sigterm_finishes_the_running_job_leaves_nothing_and_the_rest_runs_at_th
             "Input": {"CollectionId": "people", "Image": {"Url": pictures.url + "/held.jpg"}},
             "Webhook": {"Url": hooks.url},
         }
-        accepted = [up.call("POST", "/v1/jobs", job)["JobId"] for _ in range(4)]
-        wait_until(lambda: pictures.paths, lambda: "a worker takes the first job")
+        accepted = [up.call("POST", "/v1/jobs", job)["JobId"] for _ in range(SLOTS_PER_CORE + 3)]
+        wait_until(lambda: len(pictures.paths) == SLOTS_PER_CORE, lambda: "a worker takes as many jobs as it has slots")
         assert set(up.pids) <= set(left_of(up.pids))
         threading.Timer(1.0, pictures.release).start()
     assert up.process.returncode == 0
     assert left_of(up.pids) == []
     assert [path for path in tmp_path.rglob("*") if path.is_socket()] == []
-    assert (tmp_path / ".rekollect/logs/worker.log").read_text().count('"outcome": "succeeded"') == 1
+    assert (tmp_path / ".rekollect/logs/worker.log").read_text().count('"outcome": "succeeded"') == SLOTS_PER_CORE
 
     with Up(tmp_path) as up:
         jobs = [up.call("GET", f"/v1/jobs/{job_id}?wait=20") for job_id in accepted]
-        assert [(job["Status"], job["Attempt"]) for job in jobs] == [("SUCCEEDED", 1)] * 4
-        wait_until(lambda: len(hooks.messages) >= 4, lambda: "all webhooks arrive")
+        assert [(job["Status"], job["Attempt"]) for job in jobs] == [("SUCCEEDED", 1)] * len(accepted)
+        wait_until(lambda: len(hooks.messages) >= len(accepted), lambda: "all webhooks arrive")
     assert sorted(json.loads(message.body)["data"]["JobId"] for message in hooks.messages) == sorted(accepted)

@@ -1,12 +1,14 @@
 """The connection to Postgres: what a transaction promises, and what a Postgres that is away looks like."""
 
 import contextlib
+import time
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
-from app.db import schema
+from app.db import schema, session
 from app.db.session import Database
 from app.errors import ServiceUnavailable
 from tests.factories import Account
@@ -50,16 +52,40 @@ def test_a_postgres_that_is_away_is_a_service_that_is_unavailable(tmp_path: Path
     database.close()
 
 
-def test_a_connection_that_was_cut_is_replaced(database_url: str) -> None:
+def test_connections_that_were_cut_while_they_lay_in_the_pool_are_replaced(database_url: str) -> None:
+    database = Database(database_url, pool_size=2)
+    with database.transaction() as one, database.transaction() as two:
+        pids = {backend(one), backend(two)}
+    cut(database_url, pids)
+    time.sleep(session.TRUSTED_SECONDS)
+    with database.transaction() as one, database.transaction() as two:
+        assert not pids & {backend(one), backend(two)}
+    database.close()
+
+
+def test_a_connection_that_was_cut_right_after_its_use_costs_one_transaction(database_url: str) -> None:
     database = Database(database_url, pool_size=1)
     with database.transaction() as connection:
-        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        pid = backend(connection)
+    cut(database_url, {pid})
+    with contextlib.suppress(ServiceUnavailable), database.transaction() as connection:
+        assert backend(connection) != pid, "on a slow machine the connection was asked, and replaced"
+    with database.transaction() as connection:
+        assert backend(connection) != pid
+    database.close()
+
+
+def backend(connection: Connection) -> int:
+    """Name the server's process behind a connection."""
+    return int(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+
+
+def cut(database_url: str, pids: set[int]) -> None:
+    """End server processes, and wait until they have ended."""
     other = Database(database_url, pool_size=1)
     with other.transaction() as connection:
-        connection.exec_driver_sql(f"SELECT pg_terminate_backend({pid}, 5000)")
-    with database.transaction() as connection:
-        assert connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() != pid
-    database.close()
+        for pid in pids:
+            connection.exec_driver_sql(f"SELECT pg_terminate_backend({pid}, 5000)")
     other.close()
 
 

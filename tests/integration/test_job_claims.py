@@ -75,7 +75,7 @@ def test_a_job_that_is_run_again_takes_a_turn_as_well(desk: Desk) -> None:
     for _ in range(4):
         desk.submit()
     for _ in range(4):
-        desk.outcomes.retry(desk.claim())
+        desk.retry(desk.claim())
     desk.elapse(10)
     for _ in range(4):
         other.submit()
@@ -224,7 +224,7 @@ from app.domain.jobs import Claim
 from app.services import jobs
 from workers import heartbeat
 heartbeat.HEARTBEAT, heartbeat.GRACE_SECONDS = timedelta(seconds=0.05), 0.1
-claim = Claim("00000000-0000-0000-0000-000000000000", 1, 1, 0, 1, "DetectFaces", {{}}, None)
+claim = Claim("00000000-0000-0000-0000-000000000000", 1, 1, 0, 1, "DetectFaces", {{}}, None, "interactive")
 renew = partial(jobs.renew, Database({database_url!r}))
 with heartbeat.Heartbeat(renew, run_timeout=timedelta(seconds=0.2)).hold(claim):
     time.sleep(20)

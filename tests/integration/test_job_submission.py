@@ -1,6 +1,5 @@
 """Submitting jobs: what is there after the commit and not before, and what an idempotency key promises."""
 
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -125,7 +124,7 @@ def test_accounts_do_not_share_keys_or_jobs(desk: Desk, database: Database) -> N
         jobs.get(database, other.account_id, mine.job_id)
 
 
-@pytest.mark.parametrize("job_id", [str(uuid.uuid4()), "", "1", "x" * 400, "٣" * 32])
+@pytest.mark.parametrize("job_id", ["01990000-0000-7000-8000-000000000000", "", "1", "x" * 400, "٣" * 32])
 def test_an_unknown_job_is_not_found(desk: Desk, job_id: str) -> None:
     with pytest.raises(JobNotFound):
         desk.get(job_id)

@@ -1,7 +1,7 @@
 """Run a chunk of items: one after the other, ended together.
 
-Between two items the thread makes way for what somebody waits for, and sees whether the batch was paused or stopped, the lease
-lost or the process asked to end; then it gives back what it has not begun.
+Between two items the thread sees whether the batch was paused or stopped, the lease lost or the process asked to end; then it
+gives back what it has not begun.
 """
 
 import logging
@@ -10,11 +10,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from app import service_model
-from app.domain import images
-from app.domain.batches import Batch, Chunk, Item, image_member
-from app.domain.images import ImageReference
-from app.domain.jobs import LEASE, Claim
+from app.domain.batches import Batch, Chunk, Item
+from app.domain.jobs import Claim, Lane
 from app.errors import InternalServerError, ServiceError, ServiceUnavailable
+from app.services import batches
 from app.services.batch_outcomes import Ended
 from app.services.outcomes import Complete
 from workers.insist import insist
@@ -26,51 +25,28 @@ log = logging.getLogger(__name__)
 #: What has ended is written at least this often, so that a chunk of slow pictures shows its progress too.
 _WRITE_SECONDS = 2.0
 
+#: Finished work waits this long for Postgres, or for a lock: there is nothing else to do without it.
+_PATIENCE_SECONDS = 600.0
 
-def run(chunk: Chunk, runtime: Runtime, make_way: Callable[[], object]) -> None:
-    """Run the items of a chunk and end them; `make_way` does what somebody waits for, if there is any."""
+
+def run(chunk: Chunk, runtime: Runtime) -> None:
+    """Run the items of a chunk and end them."""
     waiting = deque(chunk.items)
     ended: list[Ended] = []
     with runtime.batch_heartbeat.hold(chunk):
         written_at = time.monotonic()
         while waiting and not runtime.stopping.is_set() and not runtime.batch_heartbeat.is_stopped(chunk):
-            if runtime.slots.is_crowded():
-                make_way()
             runtime.batch_heartbeat.advance(chunk)
-            with runtime.slots.item():
-                item = waiting.popleft()
-                _begin_next(chunk, waiting, runtime)
-                ended.append(Ended(item, _attempt(chunk, item, runtime)))
+            item = waiting.popleft()
+            ended.append(Ended(item, _attempt(chunk, item, runtime)))
             if waiting and time.monotonic() - written_at > _WRITE_SECONDS:
                 batch = _write(chunk, ended, (), runtime, last=False)
                 ended, written_at = [], time.monotonic()
                 if batch is None:
-                    _forget_next(chunk, waiting, runtime)
                     return
                 if batch.halted:
                     break
-        _forget_next(chunk, waiting, runtime)
         _write(chunk, ended, tuple(waiting), runtime, last=True)
-
-
-def _begin_next(chunk: Chunk, waiting: Sequence[Item], runtime: Runtime) -> None:
-    """Fetch the next item's picture while the present one is looked at."""
-    if reference := _next_picture(chunk, waiting):
-        runtime.fetcher.begin(reference)
-
-
-def _forget_next(chunk: Chunk, waiting: Sequence[Item], runtime: Runtime) -> None:
-    if reference := _next_picture(chunk, waiting):
-        runtime.fetcher.forget(reference)
-
-
-def _next_picture(chunk: Chunk, waiting: Sequence[Item]) -> ImageReference | None:
-    if not waiting:
-        return None
-    try:
-        return images.reference(waiting[0].input[image_member(chunk.operation)])
-    except (KeyError, TypeError):  # it is refused when its turn comes
-        return None
 
 
 def _attempt(chunk: Chunk, item: Item, runtime: Runtime) -> Complete | ServiceError:
@@ -80,7 +56,15 @@ def _attempt(chunk: Chunk, item: Item, runtime: Runtime) -> Complete | ServiceEr
         # What failed when it was read may be tried again, and is refused again here.
         input_ = service_model.check_input(chunk.operation, item.input, extensions=True)
         claim = Claim(
-            name, chunk.lease, item.attempt, item.crashes, chunk.account_id, chunk.operation, input_, chunk.region
+            name,
+            chunk.lease,
+            item.attempt,
+            item.crashes,
+            chunk.account_id,
+            chunk.operation,
+            input_,
+            chunk.region,
+            Lane.BULK,
         )
         return kinds.run(claim, runtime)
     except ServiceError as error:
@@ -93,26 +77,40 @@ def _attempt(chunk: Chunk, item: Item, runtime: Runtime) -> Complete | ServiceEr
 def _write(
     chunk: Chunk, ended: Sequence[Ended], given_back: Sequence[Item], runtime: Runtime, *, last: bool
 ) -> Batch | None:
-    """End items in one transaction, for as long as the lease can last; None where it was lost."""
-
-    def write(some: Sequence[Ended], back: Sequence[Item], *, last: bool) -> Batch | None:
-        return insist(
-            lambda: runtime.batch_outcomes.finish(chunk, some, given_back=back, last=last), LEASE.total_seconds()
-        )
-
+    """End items in one transaction; None where the lease was lost."""
     try:
-        batch = write(ended, given_back, last=last)
+        batch = _finish(chunk, ended, given_back, runtime, last=last)
     except ServiceUnavailable:
         raise
     except Exception as error:  # one item's writes must not cost the others theirs
         log.error("chunk_not_written", exc_info=error, extra={"batch_id": chunk.batch_id})
         for one in ended:
-            _write_alone(one, lambda some: write(some, (), last=False))
-        batch = write((), given_back, last=last)
+            _write_alone(one, lambda some: _finish(chunk, some, (), runtime, last=False))
+        batch = _finish(chunk, (), given_back, runtime, last=last)
     if batch is None:
         log.warning("chunk_lease_lost", extra={"batch_id": chunk.batch_id})
     else:
         log.info("items_finished", extra={"batch_id": chunk.batch_id, "items": len(ended)})
+    return batch
+
+
+def _finish(
+    chunk: Chunk, ended: Sequence[Ended], given_back: Sequence[Item], runtime: Runtime, *, last: bool
+) -> Batch | None:
+    """End items as soon as Postgres can; where it could not for so long that the lease was lost, nobody crashed."""
+    tries = 0
+
+    def finish() -> Batch | None:
+        nonlocal tries
+        tries += 1
+        runtime.batch_heartbeat.advance(chunk)
+        if tries > 1:  # the heartbeat passes over a lease that is being finished
+            batches.renew(runtime.database, [chunk])
+        return runtime.batch_outcomes.finish(chunk, ended, given_back=given_back, last=last)
+
+    batch = insist(finish, _PATIENCE_SECONDS, stopping=runtime.stopping)
+    if batch is None and tries > 1:
+        runtime.batch_outcomes.pardon(chunk)
     return batch
 
 

@@ -8,15 +8,15 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 from app.assets import AssetError
 from app.db.session import Row
 from app.domain import embeddings, images
+from app.domain.face_models import FaceModelVersion
 from app.domain.faces import BoundingBox, DetectedFace, iou
 from app.domain.jobs import Lane
-from app.domain.reprocesses import RENEW_SECONDS, Failure, Reason
+from app.domain.reprocesses import Failure, Reason
 from app.errors import ServiceError
 from app.services import reembedding
 from app.services.reembedding import Outcome, Page
@@ -47,25 +47,26 @@ class Unusable(Exception):
         self.reason, self.message, self.passes = reason, message, passes
 
 
-def step(runtime: Runtime, make_way: Callable[[], object], *, ring: bool = False) -> bool:
+def step(runtime: Runtime, *, ring: bool = False) -> bool:
     """Do the next piece of a reprocess; False where there was nothing to do.
 
-    `make_way` does what somebody waits for, if there is any; `ring` has another thread look for work, where there was some.
+    `ring` has another thread look for work, where there was some.
     """
     work = runtime.reembedding.take()
     if work is not None and ring:
         runtime.doorbell.ring(Lane.BULK)
     if isinstance(work, Page):
-        return _embed_and_store(work, runtime, make_way)
+        with runtime.page_heartbeat.hold(work):
+            return _embed_and_store(work, runtime)
     if work is not None:
         runtime.reembedding.advance(work)
     return work is not None
 
 
-def _embed_and_store(page: Page, runtime: Runtime, make_way: Callable[[], object]) -> bool:
+def _embed_and_store(page: Page, runtime: Runtime) -> bool:
     began = time.monotonic()
     try:
-        outcome = embed(page, runtime, make_way)
+        outcome = embed(page, runtime)
     except (AssetError, ModelError) as error:
         log.error("face_model_missing", extra={"version": page.version.version, "reason": str(error)})
         runtime.reembedding.release(page)
@@ -80,27 +81,22 @@ def _embed_and_store(page: Page, runtime: Runtime, make_way: Callable[[], object
     return True
 
 
-def embed(page: Page, runtime: Runtime, make_way: Callable[[], object]) -> Outcome:
-    """Embed the faces of a page, with way for what is urgent between two; raises Lost."""
-    outcome = Outcome()
+def embed(page: Page, runtime: Runtime) -> Outcome:
+    """Embed the faces of a page that is held; raises Lost."""
+    outcome, heartbeat = Outcome(), runtime.page_heartbeat
     looks = _Looks(page, runtime)
-    renewed = time.monotonic()
     if page.faces and reembedding.is_poison(page):
         outcome.failures.append(_failure(page.faces[0], Unusable(Reason.CRASHED, "Three workers died of this face.")))
         return outcome
     for face in page.faces:
-        if time.monotonic() - renewed > RENEW_SECONDS:
-            if not runtime.reembedding.renew(page):
-                raise Lost
-            renewed = time.monotonic()
+        heartbeat.advance(page)
+        if heartbeat.is_stopped(page):
+            raise Lost
         if runtime.stopping.is_set():
             outcome.cut_short = True
             break
-        if runtime.slots.is_crowded():
-            make_way()
         try:
-            with runtime.slots.item():
-                outcome.embedded[face.face_no] = _embedding(face, page, looks, runtime)
+            outcome.embedded[face.face_no] = _embedding(face, page, looks, runtime)
         except Unusable as error:
             (outcome.postponed if error.passes else outcome.failures).append(_failure(face, error))
     return outcome
@@ -115,10 +111,15 @@ def _embedding(face: Row, page: Page, looks: "_Looks", runtime: Runtime) -> byte
         return bytes(face.emb32)
     crop = page.crops.get(face.face_no)
     if crop is not None:
-        return runtime.engines.of(page.version).embed([decode(crop)])[0]
+        return _embed(decode(crop), page.version, runtime)
     if face.source is None:
         raise Unusable(Reason.NO_SOURCE, "The picture came inline, and no crop of the face was kept.")
     return looks.find(face).embedding
+
+
+def _embed(crop: bytes, version: FaceModelVersion, runtime: Runtime) -> bytes:
+    with runtime.cores.turn(Lane.BULK):
+        return runtime.engines.of(version).embed([crop])[0]
 
 
 class _Looks:
@@ -148,7 +149,7 @@ class _Looks:
         former = self._page.former
         if face.model != former.version:  # nothing to compare with
             return False
-        (embedding,) = self._runtime.engines.of(former).embed([found.crop])
+        embedding = _embed(found.crop, former, self._runtime)
         cosine = embeddings.cosine(embedding, bytes(face.emb32))
         return cosine >= former.curve.cosine(_SAME_PERSON_SIMILARITY)
 
@@ -164,7 +165,8 @@ class _Looks:
         except ServiceError as error:
             return Unusable(Reason.SOURCE_UNAVAILABLE, error.message, passes=may_come_back(error))
         try:
-            return identify(content), self._runtime.engines.of(self._page.version).analyze(content)
+            with self._runtime.cores.turn(Lane.BULK):
+                return identify(content), self._runtime.engines.of(self._page.version).analyze(content)
         except ServiceError as error:
             return Unusable(Reason.INVALID_IMAGE, error.message)
 

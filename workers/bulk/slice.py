@@ -17,16 +17,16 @@ from workers.runtime import Runtime
 _SLICE_SECONDS = 5.0
 
 
-def run(runtime: Runtime, *, run_urgent: Callable[[], bool], run_job: Callable[[], bool]) -> bool:
+def run(runtime: Runtime, *, run_job: Callable[[], bool]) -> bool:
     """Work on bulk jobs, batches and reprocesses in turns for a while; False where there was nothing or no slot.
 
-    `run_urgent` runs a job that somebody waits for, `run_job` one of the bulk lane; both give False where there is none.
+    `run_job` runs a job of the bulk lane; it gives False where there is none.
     """
     with runtime.slots.bulk() as taken:
-        return taken and _work(runtime, run_urgent, run_job)
+        return taken and _work(runtime, run_job)
 
 
-def _work(runtime: Runtime, run_urgent: Callable[[], bool], run_job: Callable[[], bool]) -> bool:
+def _work(runtime: Runtime, run_job: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + _SLICE_SECONDS
     worked = False
     while not runtime.stopping.is_set():
@@ -34,8 +34,8 @@ def _work(runtime: Runtime, run_urgent: Callable[[], bool], run_job: Callable[[]
         listed = sources.list_some(runtime)
         chunk = batches.claim(runtime.database, most=CHUNK, worker=runtime.worker)
         if chunk is not None:
-            _run_chunk(chunk, runtime, run_urgent, ring=not worked)
-        moved = reprocess.step(runtime, run_urgent, ring=not (worked or chunk))
+            _run_chunk(chunk, runtime, ring=not worked)
+        moved = reprocess.step(runtime, ring=not (worked or chunk))
         if not (ran or listed or chunk or moved):
             return worked
         worked = True
@@ -45,7 +45,7 @@ def _work(runtime: Runtime, run_urgent: Callable[[], bool], run_job: Callable[[]
     return worked
 
 
-def _run_chunk(chunk: Chunk, runtime: Runtime, run_urgent: Callable[[], bool], *, ring: bool) -> None:
+def _run_chunk(chunk: Chunk, runtime: Runtime, *, ring: bool) -> None:
     if ring:
         runtime.doorbell.ring(Lane.BULK)
-    chunks.run(chunk, runtime, run_urgent)
+    chunks.run(chunk, runtime)

@@ -36,7 +36,8 @@ def look(claim: Claim, member: str, runtime: Runtime, version: FaceModelVersion 
     content = runtime.fetcher.fetch(images.reference(described), read_blob=lambda name: _blob(claim, name, runtime))
     runtime.heartbeat.check(claim)
     source = None if "Blob" in described else described
-    faces = runtime.engines.of(version).analyze(content)
+    with runtime.cores.turn(claim.lane):
+        faces = runtime.engines.of(version).analyze(content)
     runtime.heartbeat.check(claim)
     return SeenImage(identify(content), faces, source)
 

@@ -6,6 +6,7 @@ has a second face model version they are embedded with both.
 
 from app.db import second_versions
 from app.domain import crops
+from app.domain.face_models import FaceModelVersion
 from app.domain.faces import choose
 from app.domain.jobs import Claim
 from app.services import collections
@@ -39,7 +40,14 @@ def run(claim: Claim, runtime: Runtime) -> Complete:
         rejected,
         image.source,
         model=version.version,
-        others={other.version: runtime.engines.of(other).embed(cut) for other in others if collection.indexes_other},
+        others=_embed(cut, others, claim, runtime) if collection.indexes_other else {},
         crops=[encode(crop) for crop in cut] if keeps else [],
     )
     return Indexing(claim.account_id, name, indexed)
+
+
+def _embed(
+    crops: list[bytes], versions: list[FaceModelVersion], claim: Claim, runtime: Runtime
+) -> dict[str, list[bytes]]:
+    with runtime.cores.turn(claim.lane):
+        return {version.version: runtime.engines.of(version).embed(crops) for version in versions}

@@ -1,0 +1,1 @@
+"""How well a face model version tells people apart, measured on labelled pictures: `rekollect evaluate`."""
