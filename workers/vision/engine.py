@@ -95,9 +95,9 @@ class FaceEngine:
         if len(found) == 0:
             return []
         pixels, found = _with_enough_pixels(picture, pixels, _largest(found))
-        views = self._views(pixels, roll.level(self._detector, pixels, found))
+        levelled = roll.level(self._detector, pixels, found)
         source_scale = max(picture.header.width, picture.header.height) / max(pixels.shape[:2])
-        return [_face(view, pixels.shape, source_scale) for view in self._turned(pixels, views)]
+        return [_face(view, pixels.shape, source_scale) for view in self._turned(pixels, found, levelled)]
 
     def _views(self, pixels: Pixels, found: Detections) -> list[View]:
         crops = align(pixels, found.points)
@@ -106,14 +106,13 @@ class FaceEngine:
             View(found.at([index]), crops[index], embeddings[index], float(norms[index])) for index in range(len(found))
         ]
 
-    def _turned(self, pixels: Pixels, views: list[View]) -> Iterator[View]:
-        """Turn the faces that may be turned and believe what makes their embedding longer; leave out what is no face."""
-        for view in views:
+    def _turned(self, pixels: Pixels, found: Detections, levelled: Detections) -> Iterator[View]:
+        """Turn the faces that may be turned and believe what makes their embedding longest; leave out what is no face."""
+        for index, view in enumerate(self._views(pixels, levelled)):
             if self._may_be_turned(view):
                 again = roll.turned(self._detector, pixels, view.face)
-                if len(again):
-                    view = max(view, *self._views(pixels, again), key=lambda one: one.norm)
-                elif view.norm < self._upright_norm:
+                view = max(view, *self._views(pixels, again.and_those(found.at([index]))), key=lambda one: one.norm)
+                if len(again) == 0 and view.norm < self._upright_norm:
                     continue  # neither network knows it, whichever way it is turned
             yield view
 
