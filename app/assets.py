@@ -131,7 +131,7 @@ def keep_model(settings: Settings, path: Path, *, licence: str) -> ModelFile:
         name = f"{digest[:12]}-{re.sub('[^A-Za-z0-9._-]', '_', path.name)}"
         folder = models_folder(settings)
         folder.mkdir(parents=True, exist_ok=True)
-        _write_in_one_step(folder / name, content)
+        write_in_one_step(folder / name, content)
     except OSError as error:
         raise AssetError(f"Cannot copy {path}: {error}.") from error
     return ModelFile(name, digest, len(content), licence, url="")
@@ -244,13 +244,14 @@ def _keep(asset: Asset, content: bytes, folder: Path) -> None:
         raise SourceFailed(f"sent {asset.name} with a wrong checksum")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_in_one_step(folder / asset.name, content)
+        write_in_one_step(folder / asset.name, content)
     except OSError as error:
         advice = "Set REKOLLECT_CACHE_DIR to a folder with room."
         raise AssetError(f"Cannot write to {folder}: {error}. {advice}") from error
 
 
-def _write_in_one_step(path: Path, content: bytes) -> None:
+def write_in_one_step(path: Path, content: bytes) -> None:
+    """Put a file in place that is there as a whole or not at all."""
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         with part.open("xb") as stream:

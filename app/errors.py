@@ -167,6 +167,20 @@ class InvalidImageUrl(InvalidParameter):
     """An image URL that may not be dialled, does not answer, or answers with something else than an image."""
 
 
+class SourceAway(ServiceError):
+    """Where the picture comes from does not answer, or says that it cannot at present; a later try may succeed."""
+
+    retryable = True
+
+
+class S3Away(SourceAway, InvalidS3Object):
+    """The store does not answer; told in the one text, like every cause."""
+
+
+class ImageUrlAway(SourceAway, InvalidImageUrl):
+    """The server behind an image URL does not answer, or says that it cannot at present."""
+
+
 class ResourceNotFound(ServiceError):
     """The account has no such collection, user, job, webhook endpoint, delivery or schedule."""
 

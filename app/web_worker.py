@@ -25,7 +25,7 @@ HEAD_SECONDS = 15.0
 BODY_SECONDS = 10.0
 BYTES_PER_SECOND = 16 * 1024
 
-#: A client must have taken its answer within this time.
+#: A client may keep an answer waiting this long in all; while it takes it at that rate, the time comes back.
 SEND_SECONDS = 60.0
 
 _LONGEST_WAITED_FOR = 64 * 1024  # a longer head is the parser's business, which has limits of its own
@@ -36,6 +36,7 @@ class RequestSocket(socket.socket):
 
     head = b""
     _deadline = 0.0
+    _patience = SEND_SECONDS
     _given_up = False
 
     def has_head(self) -> bool:
@@ -52,6 +53,7 @@ class RequestSocket(socket.socket):
     def begin(self) -> bytes:
         """Start the clock of a request; gives what was read of it already."""
         self._deadline = time.monotonic() + BODY_SECONDS
+        self._patience = SEND_SECONDS
         head, self.head = self.head, b""
         return head
 
@@ -73,15 +75,17 @@ class RequestSocket(socket.socket):
         return piece
 
     def sendall(self, data: bytes, flags: int = 0) -> None:  # type: ignore[override]  # gunicorn sends bytes only
-        """Send all of it in time, or fail as if the peer had gone."""
-        before = self.gettimeout()
+        """Send all of it in time, or fail as if the peer had gone; a stream is sent piece by piece, and its pieces add up."""
+        before, began = self.gettimeout(), time.monotonic()
         try:
-            self.settimeout(SEND_SECONDS if before is None else before)
+            self.settimeout(max(self._patience, 0.001) if before is None else before)
             super().sendall(data, flags)
         except TimeoutError:
             raise BrokenPipeError(errno.EPIPE, "the client does not take its answer") from None
         finally:
             self.settimeout(before)
+        waited = time.monotonic() - began - len(data) / BYTES_PER_SECOND
+        self._patience = min(self._patience - waited, SEND_SECONDS)
 
     def linger(self) -> None:
         """Say that nothing more is coming, and give the peer a moment to take the last answer and hang up."""

@@ -14,6 +14,7 @@ from app.broker import Doorbell
 from app.db import schema
 from app.db.session import Database
 from app.domain.jobs import Claim, Job, Lane
+from app.errors import InternalServerError, ServiceError
 from app.services import jobs
 from app.services.outcomes import Outcomes
 from tests.factories import Account, make_submission
@@ -66,6 +67,10 @@ class Desk:
 
     def find_work(self, lane: str = Lane.INTERACTIVE, *, worker: str = "worker") -> Claim | None:
         return jobs.claim(self.database, lane, worker=worker, run_timeout=timedelta(seconds=60), most_running=1000)
+
+    def retry(self, claim: Claim, error: ServiceError | None = None) -> bool:
+        """End an attempt with an error that may pass, one of ours where none is given."""
+        return self.outcomes.retry(claim, error or InternalServerError())
 
     def renew(self, *claims: Claim) -> set[tuple[str, int]]:
         return jobs.renew(self.database, list(claims))

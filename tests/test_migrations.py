@@ -1,10 +1,13 @@
 """Migrations: up, down and up again; each one takes back what it did; together they build what the code expects."""
 
 import re
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -107,6 +110,31 @@ def test_the_way_down_puts_what_has_grown_back_into_shared_buckets(url: str) -> 
     assert ask(url, "SELECT bucket, collection_id, count(*) FROM fv_sface128 GROUP BY 1, 2") == [(*buckets, number, 60)]
     assert ask(url, "SELECT DISTINCT collection_id FROM faces") == [(number,)]
     migrate.upgrade(url)
+
+
+def test_faces_are_read_while_an_index_over_them_is_built(url: str) -> None:
+    migrate.upgrade(url, "0008")
+    migrating = threading.Thread(target=migrate.upgrade, args=(url, "0009"))
+    with psycopg.connect(url) as writer, psycopg.connect(url, autocommit=True) as reader:
+        writer.execute("LOCK faces IN ROW EXCLUSIVE MODE")  # what builds the index waits for whoever writes
+        migrating.start()
+        deadline = time.monotonic() + 8
+        while not reader.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        reader.execute("SET lock_timeout = '1s'")
+        assert reader.execute("SELECT face_no FROM faces").fetchall() == []
+    migrating.join()
+    assert ask(url, "SELECT version_num FROM alembic_version") == [("0009",)]
+
+
+def test_a_migration_that_fails_leaves_those_before_it(url: str) -> None:
+    migrate.upgrade(url, "0008")
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE schedules (in_the_way int)")
+    with pytest.raises(sa.exc.ProgrammingError):
+        migrate.upgrade(url)
+    assert ask(url, "SELECT version_num FROM alembic_version") == [("0010",)]
 
 
 def test_migrating_twice_is_no_error(url: str) -> None:

@@ -24,7 +24,7 @@ from app.services.batch_outcomes import BatchOutcomes
 from app.services.bucket_work import BucketWork
 from app.services.growth import Growth
 from app.services.outcomes import Outcomes
-from app.services.reembedding import Reembedding
+from app.services.reembedding import Page, Reembedding
 from workers.cores import Cores
 from workers.fetch import Fetcher, S3Client, make_s3_client
 from workers.heartbeat import Heartbeat
@@ -85,6 +85,11 @@ class Runtime:
     def batch_heartbeat(self) -> Heartbeat[Chunk | Listing]:
         """Renews the leases of the chunks of batches that run here."""
         return Heartbeat(partial(batches.renew, self.database), run_timeout=self.settings.run_timeout)
+
+    @cached_property
+    def page_heartbeat(self) -> Heartbeat[Page]:
+        """Renews the leases of the pages of reprocesses that are embedded here; a face waits for its source and for a core."""
+        return Heartbeat(self.reembedding.renew, run_timeout=2 * self.settings.run_timeout)
 
     @cached_property
     def batch_outcomes(self) -> BatchOutcomes:

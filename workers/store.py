@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from app.domain.resync import Listed
 from app.errors import InvalidS3Object
@@ -85,6 +85,9 @@ def _ask(call: Callable[[], Any], bucket: str) -> Any:
         if status in _FINAL_STATUSES and status != _THROTTLED:
             raise InvalidS3Object from error
         raise StoreUnavailable from error
+    except ParamValidationError as error:  # of what was asked for: it was not even sent
+        log.warning("s3_refused", extra={"bucket": bucket, "cause": type(error).__name__})
+        raise InvalidS3Object from error
     except (BotoCoreError, OSError) as error:
         log.warning("s3_unavailable", extra={"bucket": bucket, "cause": type(error).__name__})
         raise StoreUnavailable from error

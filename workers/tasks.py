@@ -9,7 +9,7 @@ from celery import shared_task
 
 from app import broker, service_model
 from app.domain.jobs import LEASE, Claim, Lane
-from app.errors import ServiceError, ServiceUnavailable
+from app.errors import InternalServerError, ServiceError, ServiceUnavailable
 from app.services import batches, jobs, schedules
 from app.services.outcomes import Complete
 from workers import courier
@@ -92,9 +92,11 @@ def _run(claim: Claim, runtime: Runtime) -> str:
             code, fault = error.code, error
             return _end(lambda: outcomes.fail(claim, fault), code)
         log.warning("job_interrupted", extra={"job_id": claim.job_id, "code": error.code})
+        passing = error
     except Exception as error:  # the edge of the process: the job must end, the worker must live
         log.error("job_crashed", exc_info=error, extra={"job_id": claim.job_id})
-    return _end(lambda: outcomes.retry(claim), "retried")
+        passing = InternalServerError()
+    return _end(lambda: outcomes.retry(claim, passing), "retried")
 
 
 def _shaped(operation: str, complete: Complete) -> Complete:

@@ -12,6 +12,7 @@ from app.api import auth, submissions
 from app.api.context import Context
 from app.domain.batches import EXTERNAL_ID_FROM, MAX_INLINE_ITEMS, MAX_LINE_BYTES, NewItem
 from app.domain.caller import Caller
+from app.domain.schedules import BUCKET
 from app.errors import SerializationError, ServiceError, ValidationError
 from app.service_model.reading import UNSTORABLE
 from app.services import operations
@@ -107,13 +108,20 @@ def _source(kind: str, value: object) -> dict[str, Any]:
         place = _texts(s3_object, ("Bucket", "Name"), ("Version",))
         if place is None:
             raise ValidationError('Manifest must be {"S3Object": {"Bucket": "...", "Name": "..."}}.')
+        _check_bucket(place["Bucket"])
         return {"Manifest": {"S3Object": place}}
     place = _texts(value, ("Bucket",), ("Prefix", "ExternalImageIdFrom"))
     if place is None:
         raise ValidationError('S3Prefix must be {"Bucket": "...", "Prefix": "..."}.')
+    _check_bucket(place["Bucket"])
     if place.get("ExternalImageIdFrom", "KEY") not in EXTERNAL_ID_FROM:
         raise ValidationError(f"ExternalImageIdFrom must be one of {', '.join(EXTERNAL_ID_FROM)}.")
     return {"S3Prefix": {"Prefix": "", **place}}
+
+
+def _check_bucket(name: str) -> None:
+    if not BUCKET.fullmatch(name):
+        raise ValidationError("Bucket must be the name of an S3 bucket.")
 
 
 def _texts(value: object, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, str] | None:

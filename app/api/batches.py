@@ -3,7 +3,7 @@
 import contextlib
 import io
 import json
-import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,24 +13,23 @@ from app.api import auth, batch_submissions, submissions
 from app.api.context import Context, context
 from app.api.documents import answer, read_members, read_page
 from app.api.errors import problem
+from app.api.upload_slots import UploadSlots
 from app.db.session import Row
-from app.domain.batches import Batch, document
+from app.domain.batches import MAX_LINES, Batch, document
 from app.domain.caller import Caller
-from app.errors import AccessDenied, BatchNotFound, ServiceError, Throttled, ValidationError
+from app.errors import AccessDenied, BatchNotFound, ServiceError, ValidationError
 from app.services import batch_results, batches
 from app.services.batch_uploads import Uploads
 
 blueprint = Blueprint("batches", __name__, url_prefix="/v1/batches")
 
-#: Uploads that one process receives at once; each holds a thread as long as its client sends.
-_MAX_UPLOADS = 8
-
-#: So much of a refused upload is read and dropped.
+#: So much of a refused upload is read and dropped, and for so long.
 _MAX_DROPPED_BYTES = 64 * 1024 * 1024
+_DROP_SECONDS = 15.0
 
 _RETRY_SECONDS = "2"
 
-_uploads = threading.BoundedSemaphore(_MAX_UPLOADS)
+_uploads = UploadSlots(8, most_of_account=2)
 
 
 @blueprint.errorhandler(ServiceError)
@@ -51,10 +50,8 @@ def submit() -> Response:
 
 
 def _upload(shared: Context) -> tuple[Batch, bool]:
-    if not _uploads.acquire(blocking=False):
-        raise Throttled("As many uploads as can be received at once are under way.")
-    try:
-        caller, stream = _open(shared)
+    caller, stream = _open(shared)
+    with _uploads.take(caller.account_id):
         try:
             submitted, lines = batch_submissions.read_lines(caller, shared, stream)
             uploads = Uploads(shared.database, shared.doorbell, shared.batch_outcomes)
@@ -62,15 +59,13 @@ def _upload(shared: Context) -> tuple[Batch, bool]:
         except ServiceError:
             _drop(stream)
             raise
-    finally:
-        _uploads.release()
 
 
 def _drop(stream: io.BufferedReader) -> None:
     """Read on for a while: many clients see an answer only after they sent all."""
-    left = _MAX_DROPPED_BYTES
+    left, deadline = _MAX_DROPPED_BYTES, time.monotonic() + _DROP_SECONDS
     with contextlib.suppress(OSError):  # it broke off
-        while left > 0 and (piece := stream.read(65536)):
+        while left > 0 and time.monotonic() < deadline and (piece := stream.read1(65536)):
             left -= len(piece)
 
 
@@ -126,7 +121,7 @@ def failures(batch_id: str) -> Response:
 
 def _stream(batch_id: str, *, failed: bool) -> Response:
     shared, _, batch = _find(batch_id)
-    after, most = _number("after", least=0) or 0, _number("MaxResults", least=1)
+    after, most = _number("after", least=0) or 0, min(_number("MaxResults", least=1) or MAX_LINES, MAX_LINES)
     until = batch_results.readable_until(shared.database, batch, after=after, most=most, failed=failed)
     found = batch_results.read_ended(shared.database, batch, after=after, until=until, failed=failed)
     streamed = Response(_lines(found), content_type="application/x-ndjson")

@@ -95,9 +95,9 @@ def keep_crops(collection_id: str) -> Response:
 
 @blueprint.delete("/crops")
 def purge_crops(collection_id: str) -> Response:
-    """Delete all crops of a collection."""
+    """Delete crops of a collection, as many as one call may; called until none is left it deletes them all."""
     shared, caller = _admit(collection_id, REPROCESS)
-    return answer({"Deleted": _crops(shared).purge(caller.account_id, collection_id)})
+    return answer(_crops(shared).purge(caller.account_id, collection_id))
 
 
 def _admit(collection_id: str, operation: str) -> tuple[Context, Caller]:

@@ -7,7 +7,7 @@ from app.api.context import Context, context
 from app.api.documents import answer, read_members, read_page
 from app.api.errors import problem
 from app.domain.caller import Caller
-from app.domain.schedules import CHANGEABLE, MEMBERS, NEEDS, Kind, read_changes, read_new
+from app.domain.schedules import CHANGEABLE, MEMBERS, NEEDS, Kind, Schedule, read_changes, read_new
 from app.errors import ServiceError
 from app.services import schedules
 
@@ -50,7 +50,7 @@ def change(schedule_id: str) -> Response:
     """Set what the body names; what a schedule does is said once, when it is made."""
     shared, caller = _admit()
     members = read_members(CHANGEABLE)
-    kind = schedules.kind_of(shared.database, caller.account_id, schedule_id)
+    kind = _check_stored(shared, caller, schedule_id).kind
     changes = read_changes(members, kind)
     if "settings" in changes:
         _check_allowed(caller, kind, changes["settings"])
@@ -71,12 +71,20 @@ def run(schedule_id: str) -> Response:
     """Queue a run now."""
     shared, caller = _admit()
     read_members()
+    _check_stored(shared, caller, schedule_id)
     return answer(schedules.run_now(shared.database, shared.doorbell, caller.account_id, schedule_id), 202)
 
 
 def _admit() -> tuple[Context, Caller]:
     shared = context()
     return shared, auth.schedule_manager(request, shared)
+
+
+def _check_stored(shared: Context, caller: Caller, schedule_id: str) -> Schedule:
+    """Give a schedule; refuse a key that may not do itself what it does: to run it or to set its times is no less."""
+    schedule = schedules.get_stored(shared.database, caller.account_id, schedule_id)
+    _check_allowed(caller, schedule.kind, schedule.settings)
+    return schedule
 
 
 def _check_allowed(caller: Caller, kind: Kind, settings: dict[str, object]) -> None:

@@ -79,8 +79,11 @@ class Client:
 
     def post_form(
         self, path: str, fields: Mapping[str, str], file: bytes, *, headers: Mapping[str, str], wait: int = 0
-    ) -> dict[str, Any]:
-        """Post texts and a picture as a form and give the answer's document; raises ClientError."""
+    ) -> tuple[dict[str, Any], bool]:
+        """Post texts and a picture as a form; give the answer's document, and if it is an earlier call's under the same key.
+
+        Raises ClientError.
+        """
         boundary = secrets.token_hex(16)
         parts = [
             f'--{boundary}\r\nContent-Disposition: form-data; name="{n}"\r\n\r\n{t}\r\n' for n, t in fields.items()
@@ -88,7 +91,8 @@ class Client:
         parts.append(f'--{boundary}\r\nContent-Disposition: form-data; name="Image"; filename="picture"\r\n\r\n')
         content = "".join(parts).encode() + file + f"\r\n--{boundary}--\r\n".encode()
         kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-        return self._document(self._send("POST", path, content, None, {**kind, **headers}, wait))
+        answer = self._send("POST", path, content, None, {**kind, **headers}, wait)
+        return self._document(answer), answer.headers.get("Idempotency-Replayed") == "true"
 
     def read_lines(self, path: str, *, after: int, most: int) -> tuple[list[dict[str, Any]], int]:
         """Read lines of JSON that follow a number, and the number to go on after; raises ClientError."""

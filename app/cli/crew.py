@@ -42,15 +42,29 @@ class Crew:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def do(self, work: Callable[[Work], Result], pieces: Iterable[Work]) -> Iterator[Result]:
-        """Give results as they come; pieces are taken as threads become free, so never many are held."""
+        """Give results as they come; pieces are taken as threads become free, so never many are held.
+
+        An error is raised last: whatever else is under way ends first, and its results are given.
+        """
+        errors: list[BaseException] = []
         with ThreadPoolExecutor(self._threads) as pool:
             running: set[Future[Result]] = set()
             for piece in pieces:
-                if self.stopped:
+                if self.stopped or errors:
                     break
                 running.add(pool.submit(work, piece))
                 if len(running) >= 2 * self._threads:
                     done, running = wait(running, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in done)
-            for future in list(running):
-                yield future.result()
+                    yield from _results(done, errors)
+            yield from _results(running, errors)
+        if errors:
+            raise errors[0]
+
+
+def _results(futures: Iterable[Future[Result]], errors: list[BaseException]) -> Iterator[Result]:
+    for future in futures:
+        error = future.exception()
+        if error is None:
+            yield future.result()
+        else:
+            errors.append(error)

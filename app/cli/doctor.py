@@ -16,11 +16,12 @@ from typing import Literal
 
 import psycopg
 
-from app.assets import verify_models
+from app.assets import model_files, verify_models
 from app.broker import Doorbell, create_celery
 from app.config import Settings, SettingsError
-from app.db import migrate
+from app.db import face_models, migrate
 from app.db.session import Database
+from app.domain.face_models import ModelFile
 from app.local.account import unprivileged_account
 from app.local.binaries import missing_processor_flags, postgres_programs, valkey_program
 from app.local.errors import LocalError
@@ -136,10 +137,22 @@ def secret_key(around: Surroundings) -> Check:
 
 
 def models(around: Surroundings) -> Check:
-    bad = [file.name for file, intact in verify_models(around.settings) if not intact]
+    bad = [file.name for file, intact in verify_models(around.settings, _model_files(around)) if not intact]
     if bad:
-        return Check("models", "missing", f"{', '.join(bad)}: run `rekollect models pull`")
+        todo = "run `rekollect models pull`; what was registered here goes into the folder of REKOLLECT_MODELS_DIR"
+        return Check("models", "missing", f"{', '.join(bad)}: {todo}")
     return Check("models", "ok", "all files are there, with the right checksums")
+
+
+def _model_files(around: Surroundings) -> list[ModelFile]:
+    """List the files of all versions that can be told: without a database those that are built in."""
+    if not around.settings.database_url or schema(around).status != "ok":
+        return model_files()
+    pool = Database(around.settings.database_url, pool_size=1)
+    with pool.transaction() as connection:
+        registered = face_models.list_registered(connection)
+    pool.close()
+    return list(dict.fromkeys([*model_files(), *(version.embedder for version in registered)]))
 
 
 def database(around: Surroundings) -> Check:

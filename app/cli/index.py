@@ -7,8 +7,11 @@ on.
 import argparse
 import csv
 import hashlib
+import os
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +20,9 @@ from app.cli import pictures
 from app.cli.client import Client, ClientError, Refused, add_options, connect
 from app.cli.crew import Crew
 from app.cli.follow import Followed
-from app.cli.lookup import Lookup, Outcome
-from app.cli.notes import Notes
-from app.cli.pictures import Naming, Picture, Prefix
+from app.cli.lookup import Lookup, Outcome, error_of
+from app.cli.notes import Notes, State, state
+from app.cli.pictures import Naming, Picture, Prefix, Unlisted
 from app.cli.progress import Progress
 from app.config import Settings
 
@@ -41,6 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quality-filter", choices=("NONE", "AUTO", "LOW", "MEDIUM", "HIGH"))
     parser.add_argument("--max-faces", type=int, metavar="N", help="of one picture")
     parser.add_argument("--concurrency", type=int, default=8, metavar="N", help="files under way (default %(default)s)")
+    parser.add_argument("--again", action="store_true", help="begin anew, whatever earlier runs did with these files")
     parser.add_argument(
         "--failures", type=Path, default=Path("index-failures.csv"), metavar="FILE", help="(default %(default)s)"
     )
@@ -59,18 +63,24 @@ class _Report:
         self.failures.append((name, error))
         self.progress.count(failed=True)
 
-    def end(self, file: Path, crew: Crew) -> int:
-        """Write the failures, say what was done, and give the exit status."""
-        self.progress.show(last=True)
-        print(self.progress.summary())
-        if self.failures:
-            with file.open("w", newline="", encoding="utf-8") as lines:
-                csv.writer(lines).writerows([("picture", "error"), *self.failures])
-            print(f"what failed, and why: {file}")
-        if crew.stopped:
-            print("ended by Ctrl-C; run the same command again to go on")
-            return _INTERRUPTED
-        return 1 if self.failures else 0
+    @contextmanager
+    def ending(self, file: Path, crew: Crew) -> Iterator[None]:
+        """However the block ends, say what was done and write the failures."""
+        try:
+            yield
+        finally:
+            self.progress.show(last=True)
+            print(self.progress.summary())
+            if self.failures:
+                with file.open("w", newline="", encoding="utf-8") as lines:
+                    csv.writer(lines).writerows([("picture", "error"), *self.failures])
+                print(f"what failed, and why: {file}")
+            if crew.stopped:
+                print("ended by Ctrl-C; run the same command again to go on")
+
+    def status(self, crew: Crew) -> int:
+        """Give the exit status."""
+        return _INTERRUPTED if crew.stopped else int(bool(self.failures))
 
 
 def index(arguments: argparse.Namespace) -> int:
@@ -121,45 +131,65 @@ def _index_files(arguments: argparse.Namespace, client: Client, crew: Crew, made
     lookup = Lookup(client, crew, "IndexFaces", "LOW")
     settings = Settings.from_environment()
     bound_to = (settings.url, arguments.collection, made_at, str(arguments.place.absolute()))
+    run = uuid.uuid4().hex if arguments.again else ""
     with Notes(settings.cache, *bound_to) as notes:
-        left = _left(found, name_of, notes, report)
-        work = _work(lookup, _input(arguments), name_of, bound_to)
-        for outcome in crew.do(work, left):
-            _count(outcome, name_of, notes, report)
-    return report.end(arguments.failures, crew)
+        left = _left(found, name_of, None if arguments.again else notes, report)
+        work = _work(lookup, _input(arguments), (*bound_to[1:3], *([run] if run else [])))
+        with report.ending(arguments.failures, crew):
+            for done in crew.do(work, left):
+                _count(done, notes, report)
+    return report.status(crew)
 
 
-def _left(found: Sequence[Picture], name_of: Naming, notes: Notes, report: _Report) -> Iterator[Picture]:
+#: A picture with its ExternalImageId.
+_Named = tuple[Picture, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What came of a picture, under which id, and the state of its file when it was read."""
+
+    outcome: Outcome
+    external_id: str
+    read: State
+
+
+def _left(found: Sequence[Picture], name_of: Naming, notes: Notes | None, report: _Report) -> Iterator[_Named]:
     for picture in found:
-        if notes.knows(picture, name_of(picture)):
+        try:
+            external_id = name_of(picture)
+        except Unlisted as error:
+            report.fail(str(picture.path), str(error))
+            continue
+        if notes is not None and notes.knows(picture, external_id):
             report.progress.count(skipped=True)
         else:
-            yield picture
+            yield picture, external_id
 
 
-def _work(
-    lookup: Lookup, shared: dict[str, Any], name_of: Naming, bound_to: Sequence[str]
-) -> Callable[[Picture], Outcome]:
+def _work(lookup: Lookup, shared: dict[str, Any], bound_to: Sequence[str]) -> Callable[[_Named], _Done]:
     """Make the work on one picture; the same content under the same id is the same job, whoever submits it again."""
 
-    def work(picture: Picture) -> Outcome:
-        external_id = name_of(picture)
+    def work(named: _Named) -> _Done:
+        picture, external_id = named
         input_ = shared | ({"ExternalImageId": external_id} if external_id else {})
         try:
-            content = picture.path.read_bytes()
+            with picture.path.open("rb") as file:
+                read, content = state(os.fstat(file.fileno())), file.read()
         except OSError as error:
-            return Outcome(picture, error=f"cannot be read: {error.strerror}")
-        digest = hashlib.sha256(repr((bound_to[1:3], sorted(input_.items()))).encode() + content).hexdigest()
-        return lookup.run(picture, content, input_, f"index:{digest}")
+            return _Done(Outcome(picture, error=f"cannot be read: {error.strerror}"), external_id, [])
+        digest = hashlib.sha256(repr((bound_to, sorted(input_.items()))).encode() + content).hexdigest()
+        return _Done(lookup.run(picture, content, input_, f"index:{digest}"), external_id, read)
 
     return work
 
 
-def _count(outcome: Outcome, name_of: Naming, notes: Notes, report: _Report) -> None:
+def _count(done: _Done, notes: Notes, report: _Report) -> None:
+    outcome = done.outcome
     if outcome.error is not None:
         report.fail(str(outcome.picture.path), outcome.error)
     elif outcome.result is not None:
-        notes.add(outcome.picture, name_of(outcome.picture))
+        notes.add(outcome.picture, done.external_id, done.read)
         report.progress.count(faces=len(outcome.result["FaceRecords"]))
 
 
@@ -171,20 +201,24 @@ def _index_prefix(arguments: argparse.Namespace, client: Client, crew: Crew) -> 
     batch = _open_batch(client, {"Operation": "IndexFaces", "Defaults": _input(arguments), "S3Prefix": source})
     followed = Followed(client, crew, batch)
     report = _Report(Progress(None))
-    for line in followed.lines():
-        if line is None:
-            report.progress.total = followed.batch["Counts"]["Total"]
-            report.progress.show()
-        elif "Error" in line:
-            report.fail(line["CustomId"], f"{line['Error']['Message']} ({line['Error']['Code']})")
-        elif "Result" in line:
-            report.progress.count(faces=len(line["Result"]["FaceRecords"]))
-    if followed.batch["Done"] and "Error" in followed.batch:
-        raise ClientError(followed.batch["Error"]["Message"])
-    status = report.end(arguments.failures, crew)
+    with report.ending(arguments.failures, crew):
+        for line in followed.lines():
+            _count_line(line, followed.batch, report)
+        if followed.batch["Done"] and "Error" in followed.batch:
+            raise ClientError(followed.batch["Error"]["Message"])
     if crew.stopped:
         print(f"the batch {batch['BatchId']} goes on by itself; cancel it with POST {batch['Links']['Self']}/cancel")
-    return status
+    return report.status(crew)
+
+
+def _count_line(line: dict[str, Any] | None, batch: dict[str, Any], report: _Report) -> None:
+    if line is None:
+        report.progress.total = batch["Counts"]["Total"]
+        report.progress.show()
+    elif "Result" in line:
+        report.progress.count(faces=len(line["Result"]["FaceRecords"]))
+    else:
+        report.fail(line["CustomId"], error_of(line))
 
 
 def _open_batch(client: Client, body: dict[str, Any]) -> dict[str, Any]:

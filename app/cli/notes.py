@@ -6,11 +6,14 @@ while its size and its time of change are. Notes are bound to one collection as 
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
 from app.cli.pictures import Picture
+
+State = list[int]
 
 
 class Notes:
@@ -19,7 +22,7 @@ class Notes:
     def __init__(self, folder: Path, *bound_to: str) -> None:
         digest = hashlib.sha256(json.dumps(bound_to).encode()).hexdigest()
         self.path = folder / "index" / f"{digest[:32]}.jsonl"
-        self._known: dict[str, list[int]] = {}
+        self._known: dict[str, State] = {}
         self._file: TextIO | None = None
 
     def __enter__(self) -> "Notes":
@@ -36,14 +39,17 @@ class Notes:
         if self._file is not None:
             self._file.close()
 
-    def knows(self, picture: Picture, external_id: str | None) -> bool:
-        """Tell whether this picture, as it is now, was indexed under this id."""
-        return self._known.get(_name(picture, external_id)) == _state(picture)
+    def knows(self, picture: Picture, external_id: str) -> bool:
+        """Tell whether this picture, as it is now, was indexed under this id; one that is gone is not known."""
+        try:
+            return self._known.get(_name(picture, external_id)) == state(picture.path.stat())
+        except OSError:
+            return False
 
-    def add(self, picture: Picture, external_id: str | None) -> None:
-        """Note that a picture was indexed."""
+    def add(self, picture: Picture, external_id: str, read: State) -> None:
+        """Note that a picture was indexed, in the state in which it was read."""
         if self._file is not None:
-            self._file.write(json.dumps([_name(picture, external_id), _state(picture)]) + "\n")
+            self._file.write(json.dumps([_name(picture, external_id), read]) + "\n")
             self._file.flush()
 
     def _learn(self, line: str) -> None:
@@ -54,10 +60,10 @@ class Notes:
         self._known[name] = state
 
 
-def _name(picture: Picture, external_id: str | None) -> str:
-    return f"{picture.name}\n{external_id or ''}"
+def _name(picture: Picture, external_id: str) -> str:
+    return f"{picture.name}\n{external_id}"
 
 
-def _state(picture: Picture) -> list[int]:
-    status = picture.path.stat()
+def state(status: os.stat_result) -> State:
+    """Give what of a file changes with its content: its size, and when it changed."""
     return [status.st_size, status.st_mtime_ns]

@@ -10,12 +10,17 @@ from pathlib import Path
 from app.cli.client import ClientError
 from app.domain.batches import legal_external_id
 
+_TITLE = ["path", "external_id"]
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
 #: What the API takes of a picture that comes with its request.
 MAX_BYTES = 5_242_880
 
-Naming = Callable[["Picture"], str | None]
+Naming = Callable[["Picture"], str]
+
+
+class Unlisted(Exception):
+    """A table of ids does not name a picture; the message says which table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ def find(place: Path) -> Iterator[Picture]:
 
 
 def naming(rule: str) -> Naming:
-    """Read how pictures get their ExternalImageId: name, path, or csv:FILE; raises ClientError."""
+    """Read how pictures get their ExternalImageId: name, path, or csv:FILE, whose ids raise Unlisted; raises ClientError."""
     if rule == "name":
         return lambda picture: legal_external_id(picture.path.stem)
     if rule == "path":
@@ -65,12 +70,22 @@ def naming(rule: str) -> Naming:
     kind, _, file = rule.partition(":")
     if kind != "csv" or not file:
         raise ClientError("--external-id-from is name, path or csv:FILE")
-    known = _read_csv(Path(file))
-    return lambda picture: known.get(picture.name)
+    return _listed(Path(file))
+
+
+def _listed(file: Path) -> Naming:
+    known = _read_csv(file)
+
+    def name_of(picture: Picture) -> str:
+        if picture.name not in known:
+            raise Unlisted(f"not in {file}")
+        return known[picture.name]
+
+    return name_of
 
 
 def _read_csv(file: Path) -> dict[str, str]:
-    """Read lines of a picture's path and its id; a first line `path,external_id` is a title."""
+    """Read lines of a picture's path and its id; the first may be the title `path,external_id`."""
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             rows = [row for row in csv.reader(lines) if row]
@@ -78,4 +93,5 @@ def _read_csv(file: Path) -> dict[str, str]:
         raise ClientError(f"cannot read {file}: {error}") from error
     if any(len(row) != 2 for row in rows):
         raise ClientError(f"{file} must have two columns: path, external_id")
-    return {path: legal_external_id(external_id) for path, external_id in rows if path != "path"}
+    listed = rows[1:] if rows[:1] == [_TITLE] else rows
+    return {path: legal_external_id(external_id) for path, external_id in listed}

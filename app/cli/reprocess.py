@@ -51,7 +51,7 @@ def configure_crops(parser: argparse.ArgumentParser) -> None:
     ):
         action = actions.add_parser(name, help=help_)
         action.set_defaults(run=crops, method="GET" if body is None else "PUT", body=body)
-    actions.add_parser("purge", help="delete all crops").set_defaults(run=crops, method="DELETE", body=None)
+    actions.add_parser("purge", help="delete all crops").set_defaults(run=purge_crops)
     for action in actions.choices.values():
         action.add_argument("collection")
         add_options(action)
@@ -86,10 +86,26 @@ def failures(arguments: argparse.Namespace) -> int:
 
 
 def crops(arguments: argparse.Namespace) -> int:
-    """Show, switch or delete crops."""
-    path = f"/v1/collections/{segment(arguments.collection)}/crops"
-    print_document(arguments, connect(arguments).call(arguments.method, path, arguments.body))
+    """Show or switch crops."""
+    print_document(arguments, connect(arguments).call(arguments.method, _crops(arguments), arguments.body))
     return 0
+
+
+def purge_crops(arguments: argparse.Namespace) -> int:
+    """Delete crops, a bounded number in each call, until none is left."""
+    client, deleted = connect(arguments), 0
+    while True:
+        answer = client.call("DELETE", _crops(arguments))
+        deleted += answer["Deleted"]
+        if not answer["Left"]:
+            break
+        print(f"{deleted} deleted, {answer['Left']} left", file=sys.stderr)
+    print_document(arguments, {"Deleted": deleted, "Left": 0})
+    return 0
+
+
+def _crops(arguments: argparse.Namespace) -> str:
+    return f"/v1/collections/{segment(arguments.collection)}/crops"
 
 
 def _path(arguments: argparse.Namespace) -> str:

@@ -127,6 +127,15 @@ def requeue(
     connection.execute(sa.update(batch_items).where(_among(batch_id, item_numbers)).values(**values))
 
 
+def pardon(connection: Connection, batch_id: str, lease: int, item_numbers: Sequence[int]) -> None:
+    """Take back a crash of items that were last run under a lease and wait to be run again."""
+    connection.execute(
+        sa.update(batch_items)
+        .where(_among(batch_id, item_numbers), batch_items.c.lease == lease, _QUEUED, batch_items.c.crashes > 0)
+        .values(crashes=batch_items.c.crashes - 1)
+    )
+
+
 def give_back(connection: Connection, batch_id: str, item_numbers: Sequence[int]) -> None:
     """Queue items again that were claimed and not begun: that was no attempt."""
     connection.execute(
@@ -200,9 +209,10 @@ def nth_failed(connection: Connection, batch_id: str, *, after: int, count: int)
 
 
 def read_failed_inputs(connection: Connection, batch_id: str, *, after: int, limit: int) -> list[Row]:
-    """List failed items with what they were asked to do, in the order of their endings, after one."""
+    """List failed items with what they were asked to do and what failed, in the order of their endings, after one."""
+    columns = ("ended_no", "custom_id", "input", "attempt", "error")
     statement = (
-        sa.select(batch_items.c.ended_no, batch_items.c.custom_id, batch_items.c.input)
+        sa.select(*(batch_items.c[name] for name in columns))
         .where(
             batch_items.c.batch_id == uuid.UUID(batch_id),
             batch_items.c.status == "FAILED",

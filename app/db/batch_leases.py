@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
 from app.db.bounded import once
@@ -18,26 +17,29 @@ from app.domain.batches import DONE
 _now = sa.func.now()
 
 
+#: Listing has turns of its own, as items have: accounts, then the batches of one. Who had one the longest ago comes first.
+_TAKE_EXPANSION = sa.text("""
+    WITH turn AS (
+        SELECT batch_id, (
+            SELECT max(listed_at) FROM batches AS own
+            WHERE own.account_id = batches.account_id AND own.status IN ('EXPANDING', 'IN_PROGRESS')
+        ) AS account_listed_at FROM batches
+        WHERE status = 'EXPANDING' AND paused_at IS NULL AND stopped_at IS NULL
+            AND coalesce(listable_at, '-infinity') <= now() AND NOT EXISTS (
+            SELECT FROM batch_leases WHERE batch_leases.batch_id = batches.batch_id AND item_numbers IS NULL)
+        ORDER BY account_listed_at NULLS FIRST, account_id, listed_at NULLS FIRST, batch_id LIMIT 1
+    ), leased AS (
+        INSERT INTO batch_leases (batch_id, worker) SELECT batch_id, :worker FROM turn
+        ON CONFLICT (batch_id) WHERE item_numbers IS NULL DO NOTHING RETURNING lease, batch_id
+    ), counted AS (
+        UPDATE batches SET listed_at = now() WHERE batch_id IN (SELECT batch_id FROM leased)
+    )
+    SELECT lease, batch_id FROM leased""")
+
+
 def take_expansion(connection: Connection, *, worker: str) -> Row | None:
     """Lease the source of the batch whose turn it is, for whoever reads it on: lease, batch_id. None where nobody is needed."""
-    turn = (
-        sa.select(batches.c.batch_id, sa.literal(worker))
-        .where(
-            batches.c.status == "EXPANDING",
-            batches.c.paused_at.is_(None),
-            batches.c.stopped_at.is_(None),
-            ~sa.exists().where(batch_leases.c.batch_id == batches.c.batch_id, batch_leases.c.item_numbers.is_(None)),
-        )
-        .order_by(batches.c.batch_id)
-        .limit(1)
-    )
-    statement = (
-        postgresql.insert(batch_leases)
-        .from_select(["batch_id", "worker"], turn)
-        .on_conflict_do_nothing(index_elements=["batch_id"], index_where=batch_leases.c.item_numbers.is_(None))
-        .returning(batch_leases.c.lease, batch_leases.c.batch_id)
-    )
-    return connection.execute(statement).one_or_none()
+    return connection.execute(_TAKE_EXPANSION, {"worker": worker}).one_or_none()
 
 
 def lock(connection: Connection, lease: int) -> bool:

@@ -1,4 +1,4 @@
-"""Queries on batches: in, looked at, counted, halted, closed, gone.
+"""Queries on batches: in, looked at, counted, halted, closed. Those of the sweeper are in `app.db.batch_sweeps`.
 
 A batch's row is locked last in every transaction that also touches items, and its counts give the endings their numbers, so
 these follow the order of the commits. Times are Postgres's now().
@@ -13,8 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
-from app.db.bounded import once
-from app.db.schema import batch_items, batches
+from app.db.schema import batches
 from app.db.session import Row
 from app.domain.batches import DONE, Batch, BatchStatus
 
@@ -70,6 +69,11 @@ def find_by_key(connection: Connection, account_id: int, idempotency_key: str) -
 def lock(connection: Connection, batch_id: str) -> Batch | None:
     """Find a batch and keep everybody else from changing it."""
     return _batch(connection.execute(sa.select(*_COLUMNS).where(_its(batch_id)).with_for_update()).one_or_none())
+
+
+def exists(connection: Connection, batch_id: str) -> bool:
+    """Tell whether a batch is there, be it past its retention."""
+    return bool(connection.execute(sa.select(sa.exists().where(_its(batch_id)))).scalar_one())
 
 
 def list_page(connection: Connection, account_id: int, *, before: uuid.UUID | None, limit: int) -> list[Batch]:
@@ -129,6 +133,11 @@ def extend(
     return _batch(connection.execute(statement).one_or_none())
 
 
+def postpone(connection: Connection, batch_id: str, *, cursor: dict[str, Any], pause: timedelta) -> None:
+    """Note that the source of a batch could not be read, and is not to be for a while."""
+    change(connection, batch_id, cursor=cursor, listable_at=_now + pause)
+
+
 def activate(
     connection: Connection, batch_id: str, *, idempotency_key: str | None, request_hash: bytes
 ) -> Batch | None:
@@ -163,6 +172,7 @@ def stop(connection: Connection, batch_id: str, *, error: dict[str, Any] | None 
         batch_id,
         status=BatchStatus.IN_PROGRESS,  # nothing more is listed
         stopped_at=sa.func.coalesce(batches.c.stopped_at, _now),
+        cut_short=sa.or_(batches.c.cut_short, batches.c.status == BatchStatus.EXPANDING),
         error=sa.case(
             (batches.c.stopped_at.is_(None), sa.bindparam("new_error", error, type_=batches.c.error.type)),
             else_=batches.c.error,
@@ -206,78 +216,3 @@ def close(connection: Connection, batch_id: str, status: BatchStatus, *, keep: t
         .returning(*_COLUMNS)
     )
     return _batch(connection.execute(statement).one_or_none())
-
-
-def list_stopped(connection: Connection, *, limit: int) -> list[str]:
-    """List batches that were stopped and have not ended."""
-    statement = (
-        sa.select(batches.c.batch_id)
-        .where(batches.c.status == BatchStatus.IN_PROGRESS, batches.c.stopped_at.is_not(None))
-        .order_by(batches.c.batch_id)
-        .limit(limit)
-    )
-    return [str(batch_id) for batch_id in connection.execute(statement).scalars()]
-
-
-def list_abandoned(connection: Connection, *, silence: timedelta, limit: int) -> list[str]:
-    """List batches whose upload broke off or was refused."""
-    is_over = sa.or_(batches.c.stopped_at.is_not(None), batches.c.touched_at < _now - silence)
-    statement = sa.select(batches.c.batch_id).where(batches.c.status == BatchStatus.UPLOADING, is_over).limit(limit)
-    return [str(batch_id) for batch_id in connection.execute(statement).scalars()]
-
-
-def unheard(connection: Connection, *, silence: timedelta, limit: int) -> int:
-    """Count open batches with work that no worker took for this long, and note that they are rung for now."""
-    long_ago = sa.literal("-infinity", sa.DateTime(timezone=True))
-    newest = sa.func.greatest(
-        sa.func.coalesce(batches.c.served_at, long_ago), sa.func.coalesce(batches.c.rung_at, long_ago)
-    )
-    waits = sa.or_(batches.c.status == BatchStatus.EXPANDING, batches.c.running + _ENDED < batches.c.total)
-    candidates = (
-        sa.select(batches.c.batch_id)
-        .where(
-            batches.c.status.in_([BatchStatus.EXPANDING, BatchStatus.IN_PROGRESS]),
-            batches.c.paused_at.is_(None),
-            batches.c.stopped_at.is_(None),
-            waits,
-            newest < _now - silence,
-        )
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return connection.execute(
-        sa.update(batches).where(batches.c.batch_id.in_(once(candidates))).values(rung_at=_now)
-    ).rowcount
-
-
-def abandon(connection: Connection, batch_id: str) -> None:
-    """Take no more items of an upload, so that those there are can be deleted."""
-    connection.execute(
-        sa.update(batches).where(_its(batch_id), batches.c.status == BatchStatus.UPLOADING).values(stopped_at=_now)
-    )
-
-
-def lock_doomed(connection: Connection) -> str | None:
-    """Lock a batch that is past its retention."""
-    statement = (
-        sa.select(batches.c.batch_id)
-        .where(batches.c.expires_at < _now)
-        .order_by(batches.c.expires_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    batch_id = connection.execute(statement).scalar_one_or_none()
-    return None if batch_id is None else str(batch_id)
-
-
-def delete(connection: Connection, batch_id: str, *, limit: int) -> int:
-    """Delete items of a batch, and the batch itself with the last of them; give how many items."""
-    doomed = sa.select(batch_items.c.item_no).where(batch_items.c.batch_id == uuid.UUID(batch_id)).limit(limit)
-    deleted = connection.execute(
-        sa.delete(batch_items).where(
-            batch_items.c.batch_id == uuid.UUID(batch_id), batch_items.c.item_no.in_(once(doomed))
-        )
-    ).rowcount
-    if deleted < limit:
-        connection.execute(sa.delete(batches).where(_its(batch_id)))
-    return deleted

@@ -97,7 +97,7 @@ def requeue(connection: Connection, job_id: str, *, pause: timedelta, crashed: b
     if crashed:
         values["crashes"] = jobs.c.crashes + 1
     # The job did start in time; what it gets is a fresh chance to start again.
-    values["start_deadline_at"] = sa.func.greatest(jobs.c.start_deadline_at, _now + timedelta(minutes=1))
+    values["start_deadline_at"] = sa.func.greatest(jobs.c.start_deadline_at, _now + pause + timedelta(minutes=1))
     connection.execute(
         sa.update(jobs).where(jobs.c.job_id == uuid.UUID(job_id), jobs.c.status == Status.IN_PROGRESS).values(**values)
     )

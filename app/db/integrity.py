@@ -6,12 +6,13 @@ each; `limit_time` bounds them all.
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from app.db import second_versions
-from app.db.schema import blobs, collections, faces, jobs, users
+from app.db.schema import blobs, collections, face_embeddings, faces, jobs, user_embeddings, users
 from app.db.session import Row
 
 #: What SQLSTATE says of a statement that ran out of its time.
@@ -98,8 +99,51 @@ def is_where_it_was(connection: Connection, collection: Row) -> bool:
     return bool(connection.execute(statement).scalar_one_or_none() == collection.buckets)
 
 
+def strays(
+    connection: Connection, table: sa.Table, vectors: sa.Table, collection: Row, version: str, *, after: int, until: int
+) -> list[int]:
+    """List the vectors of a page in a version that is not searched, for which nobody has an embedding in that version."""
+    beside = face_embeddings if table is faces else user_embeddings
+    number = collection.collection_id
+    has_other = sa.exists().where(
+        beside.c.collection_id == number, _number(beside) == vectors.c.number, beside.c.model == version
+    )
+    has_own = sa.exists().where(
+        table.c.collection_id == number, _number(table) == vectors.c.number, (table.c.model == version) | has_other
+    )
+    statement = sa.select(vectors.c.number).where(
+        vectors.c.bucket.in_(collection.buckets),
+        vectors.c.collection_id == number,
+        vectors.c.number > after,
+        vectors.c.number <= until,
+        ~has_own,
+    )
+    return sorted(connection.execute(statement).scalars())
+
+
+def ownerless(
+    connection: Connection, kept: sa.Table, owners: sa.Table, collection_id: int, *, after: int, until: int
+) -> list[int]:
+    """List the numbers of a page in a table beside faces or users that none of those has."""
+    owned = sa.exists().where(owners.c.collection_id == collection_id, _number(owners) == _number(kept))
+    statement = sa.select(_number(kept)).where(
+        kept.c.collection_id == collection_id, _number(kept) > after, _number(kept) <= until, ~owned
+    )
+    return sorted(connection.execute(statement).scalars())
+
+
+def orphaned(connection: Connection, column: sa.Column[Any], *owners: sa.Column[Any]) -> int:
+    """Count the values of a column that no row of any owner has; as many looks into an index as there are values."""
+    first = sa.select(column.label("value")).order_by(column).limit(1)
+    values = sa.select(first.subquery().c.value).cte("values", recursive=True)
+    following = sa.select(column).where(column > values.c.value).order_by(column).limit(1).scalar_subquery()
+    values = values.union_all(sa.select(following).where(values.c.value.is_not(None)))
+    alone = sa.and_(values.c.value.is_not(None), *(~sa.exists().where(owner == values.c.value) for owner in owners))
+    return connection.execute(sa.select(sa.func.count()).select_from(values).where(alone)).scalar_one()
+
+
 def _number(table: sa.Table) -> sa.Column[int]:
-    column: sa.Column[int] = table.c.face_no if table is faces else table.c.user_no
+    column: sa.Column[int] = table.c.face_no if "face_no" in table.c else table.c.user_no
     return column
 
 

@@ -25,7 +25,7 @@ def _engine(database_url: str) -> sa.Engine:
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
-    """Run every migration that is missing, in one transaction."""
+    """Run every migration that is missing, each in a transaction of its own: none holds locks while another builds an index."""
     _migrate(database_url, lambda config: command.upgrade(config, revision))
 
 
@@ -37,7 +37,7 @@ def downgrade(database_url: str, revision: str) -> None:
 def _migrate(database_url: str, run: Callable[[Config], None]) -> None:
     config = _config()
     engine = _engine(database_url)
-    with engine.begin() as connection:
+    with engine.connect() as connection:
         config.attributes["connection"] = connection
         run(config)
     engine.dispose()

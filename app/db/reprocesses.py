@@ -1,7 +1,7 @@
 """Queries on reprocesses, and on the faces that stayed behind. Times are Postgres's now()."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, fields
 from datetime import timedelta
 from typing import Any
@@ -58,10 +58,13 @@ def lock(connection: Connection, reprocess_id: uuid.UUID) -> Reprocess | None:
     return _reprocess(connection.execute(statement).one_or_none())
 
 
-def next_open(connection: Connection) -> uuid.UUID | None:
-    """Name the reprocess with something to do that was served the longest ago; its turn is over with that."""
+def next_open(connection: Connection, *, but: Collection[uuid.UUID]) -> uuid.UUID | None:
+    """Name the reprocess with something to do that was served the longest ago, but for some; its turn is over with that."""
     longest_ago = (
-        sa.select(reprocesses.c.reprocess_id).where(_OPEN).order_by(reprocesses.c.served_at.nulls_first()).limit(1)
+        sa.select(reprocesses.c.reprocess_id)
+        .where(_OPEN, reprocesses.c.reprocess_id.not_in(but))
+        .order_by(reprocesses.c.served_at.nulls_first())
+        .limit(1)
     )
     statement = (
         sa.update(reprocesses)
@@ -119,13 +122,17 @@ def insert_failures(connection: Connection, reprocess_id: uuid.UUID, failures: S
         )
 
 
-def forget_failures(connection: Connection, collection_id: int, numbers: Sequence[int]) -> None:
-    """Forget that faces stayed behind: they were deleted."""
+def forget_failures(
+    connection: Connection, collection_id: int, numbers: Sequence[int], *, version: str | None = None
+) -> None:
+    """Forget that faces stayed behind: they were deleted, or have come along into a version."""
+    into = [] if version is None else [reprocesses.c.to_model == version]
     connection.execute(
         sa.delete(reprocess_failures).where(
             reprocess_failures.c.reprocess_id == reprocesses.c.reprocess_id,
             reprocesses.c.collection_id == collection_id,
             reprocess_failures.c.face_no.in_(numbers),
+            *into,
         )
     )
 

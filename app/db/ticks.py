@@ -210,6 +210,12 @@ def finish(
     connection.execute(sa.update(ticks).where(_held(claim)).values(**values))
 
 
+def end_open(connection: Connection, schedule_id: uuid.UUID, *, error: dict[str, Any]) -> None:
+    """End all open ticks of a schedule whose row is locked; what they had so far stays."""
+    values = {"status": TickStatus.FAILED, "finished_at": _now, "cursor": None, "error": error}
+    connection.execute(sa.update(ticks).where(ticks.c.schedule_id == schedule_id, _is_open).values(**values))
+
+
 def purge(connection: Connection, *, keep: timedelta, limit: int) -> int:
     """Forget ticks that ended long ago, except the newest of each schedule; give how many."""
     newer = ticks.alias("newer")

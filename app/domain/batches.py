@@ -39,6 +39,9 @@ MAX_LINE_BYTES = 64 * 1024
 MAX_CUSTOM_ID_BYTES = 1024
 MAX_OPEN_BATCHES = 200  #: of one account
 
+#: Lines of results that one answer has at most: a thread writes them as long as its reader takes.
+MAX_LINES = 10_000
+
 #: Items that one transaction writes, lists or cancels.
 PAGE = 1000
 
@@ -78,6 +81,7 @@ class Batch:
     started_at: datetime | None
     paused_at: datetime | None
     stopped_at: datetime | None
+    cut_short: bool
     finished_at: datetime | None
     expires_at: datetime | None
 
@@ -90,6 +94,11 @@ class Batch:
     def ended(self) -> int:
         """How many items have ended, in whatever way."""
         return self.succeeded + self.failed + self.canceled
+
+    @property
+    def lacks_some(self) -> bool:
+        """Whether items of it never ran, because it was stopped: those that were canceled, or were not even listed."""
+        return self.canceled > 0 or self.cut_short
 
     @property
     def halted(self) -> bool:

@@ -79,6 +79,7 @@ class FaceModelVersion:
     curve: SimilarityCurve
     quality_bars: dict[str, QualityBar]
     preprocessing: Preprocessing = Preprocessing()
+    upright_norm: float | None = None  # a face whose raw embedding is shorter may be turned; None: lengths tell nothing
 
 
 YUNET = ModelFile(
@@ -113,6 +114,7 @@ VERSION_1 = FaceModelVersion(
         "MEDIUM": QualityBar(9.5, 24, 0.7, 55, 0.007, 15, 235),
         "HIGH": QualityBar(11.0, 40, 0.8, 45, 0.02, 30, 225),
     },
+    upright_norm=10.0,
 )
 
 VERSIONS: dict[str, FaceModelVersion] = {VERSION_1.version: VERSION_1}

@@ -16,6 +16,10 @@ MAX_URL_LENGTH = 2048
 #: Members of an operation's input that are images.
 IMAGE_MEMBERS = ("Image", "SourceImage", "TargetImage")
 
+#: No picture takes longer to fetch: two of them (CompareFaces) and a look at them fit into a run timeout of a minute, and a
+#: lease under which one is fetched lasts longer.
+LONGEST_FETCH_SECONDS = 25.0
+
 
 @dataclass(frozen=True, slots=True)
 class InlineImage:

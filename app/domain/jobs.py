@@ -80,6 +80,10 @@ MAX_CRASHES = 3
 #: Unexpected errors are tried again after these pauses, then the job fails. Errors of the caller are never tried again.
 RETRY_PAUSES = (timedelta(seconds=1), timedelta(seconds=4))
 
+#: A picture whose store or server is away is fetched again after these pauses where nobody waits for it (the bulk lane): an
+#: outage of half an hour loses none. Whoever waits is told at once, and that he may try again.
+FETCH_PAUSES = tuple(timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 1800))
+
 #: A job that no worker started within this time expires; a caller may set another deadline, up to a day away.
 START_DEADLINE = {Lane.INTERACTIVE: timedelta(minutes=10), Lane.BULK: timedelta(hours=24)}
 LONGEST_DEADLINE = timedelta(hours=24)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.domain.face_models import VERSION_NAME
-from app.domain.jobs import iso
+from app.domain.jobs import LEASE, iso
 from app.errors import InvalidParameter, ValidationError
 
 
@@ -20,7 +20,7 @@ class Status(StrEnum):
 
     IN_PROGRESS = "IN_PROGRESS"  #: faces are being embedded
     SUCCEEDED = "SUCCEEDED"  #: the collection has the new version
-    FAILED = "FAILED"  #: a face could not be embedded and the caller wanted all or nothing
+    FAILED = "FAILED"  #: a face could not be embedded and the caller wanted all or nothing; or none could be
     CANCELED = "CANCELED"  #: the caller took it back
     ROLLED_BACK = "ROLLED_BACK"  #: the collection had the new version and went back
 
@@ -36,20 +36,24 @@ class Reason(StrEnum):
     CRASHED = "CRASHED"  #: three workers died of it
 
 
-#: What happens when a face cannot be embedded: it stays behind and is listed, or the whole reprocess is given up.
-ON_FAILURE = ("keep-out", "abort")
+#: What happens when a face cannot be embedded: the whole reprocess is given up, or the face stays behind and is listed. The
+#: first is the default, because it takes nothing from anybody.
+ON_FAILURE = ("abort", "keep-out")
 
 MEMBERS = frozenset({"FaceModelVersion", "OnFailure"})
 
 #: Faces that a worker takes at once; a page takes it about a second, so interactive work waits for no longer.
 PAGE_FACES = 16
 
-#: A page that was not renewed for this long belongs to a dead worker. No step between two renewals takes longer.
-PAGE_LEASE = timedelta(seconds=45)
-RENEW_SECONDS = 3.0
+#: A page that was not renewed for this long belongs to a dead worker. A heartbeat beside the work renews it, however long a
+#: source takes to answer, so no more patience is needed than with a job.
+PAGE_LEASE = LEASE
 
 #: After these pauses a face whose source did not answer is tried again; then it has failed.
 SOURCE_PAUSES = (timedelta(seconds=2), timedelta(seconds=10), timedelta(seconds=60))
+
+#: A reprocess that no worker had the model for in so long has failed: meanwhile nothing can be indexed into its collection.
+MODEL_PATIENCE = timedelta(minutes=5)
 
 #: A face whose workers died this often is poison. Its page is taken face by face since the first death.
 MAX_CRASHES = 3
@@ -70,7 +74,7 @@ class Failure:
 
 def read_request(members: dict[str, Any]) -> tuple[str, str]:
     """Read the version to move to and what to do on failure; raises ValidationError."""
-    version, on_failure = members.get("FaceModelVersion"), members.get("OnFailure", "keep-out")
+    version, on_failure = members.get("FaceModelVersion"), members.get("OnFailure", ON_FAILURE[0])
     if not isinstance(version, str) or not VERSION_NAME.fullmatch(version):
         raise ValidationError('FaceModelVersion must name a registered face model version, as "2.0".')
     if on_failure not in ON_FAILURE:
@@ -105,11 +109,22 @@ class Reprocess:
     user_cursor: int
     error: dict[str, Any] | None
     created_at: datetime
+    stalled_at: datetime | None
     finished_at: datetime | None
     rolled_back_at: datetime | None
     keep_until: datetime | None
     cleaned_at: datetime | None
     seen_at: datetime
+
+    @property
+    def is_fruitless(self) -> bool:
+        """Whether faces were to be embedded and not one could be: a switch would leave nothing that a search finds."""
+        return self.failed > 0 and self.done == 0
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether its model is missing for so long that nobody is about to bring it."""
+        return self.stalled_at is not None and self.seen_at - self.stalled_at > MODEL_PATIENCE
 
     @property
     def can_roll_back(self) -> bool:

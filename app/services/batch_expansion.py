@@ -6,6 +6,7 @@ can be asked about a wrong line any more: it becomes an item that failed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -13,9 +14,9 @@ from sqlalchemy.engine import Connection
 from app.db import batch_items as items
 from app.db import batch_leases as leases
 from app.db import batches as rows
-from app.db.session import Database
+from app.db.session import Database, Row
 from app.domain.batches import MAX_ITEMS, PAGE, Batch, NewItem
-from app.errors import InvalidParameter, ServiceError
+from app.errors import BatchNotFound, InvalidParameter, ServiceError
 from app.services.batch_intake import refused
 from app.services.batch_outcomes import BatchOutcomes, final
 
@@ -75,6 +76,14 @@ class Expansion:
             return None
         return None if page.complete or batch.halted else Listing(batch, listing.lease)
 
+    def postpone(self, listing: Listing, *, tries: int, pause: timedelta) -> None:
+        """Give the lease up for a while: the source could not be read this often. Nothing changes where the lease was lost."""
+        with self._database.transaction() as connection:
+            if leases.lock(connection, listing.lease):
+                cursor = {**(listing.batch.cursor or {}), "Tries": tries}
+                rows.postpone(connection, listing.batch.batch_id, cursor=cursor, pause=pause)
+                leases.release(connection, listing.lease)
+
     def release(self, listing: Listing) -> None:
         """Give the lease up, so that whoever comes next may go on at once."""
         with self._database.transaction() as connection:
@@ -85,16 +94,22 @@ class Expansion:
         self._outcomes.fail(listing.batch.batch_id, error)
 
     def failed_items(self, listing: Listing) -> Page:
-        """Give the next page of a source that is what failed of another batch."""
+        """Give the next page of a source that is what failed of another batch; raise BatchNotFound where that is gone."""
+        source = listing.batch.source["FailedItemsOf"]
         cursor = listing.batch.cursor or {"After": 0}
         with self._database.statement() as connection:
-            found = items.read_failed_inputs(
-                connection, listing.batch.source["FailedItemsOf"], after=cursor["After"], limit=PAGE
-            )
+            found = items.read_failed_inputs(connection, source, after=cursor["After"], limit=PAGE)
+            if not rows.exists(connection, source):  # a purge passes it over, unless it had begun before
+                raise BatchNotFound(source)
         first = listing.batch.total + 1
-        page = [NewItem(first + index, row.custom_id, row.input) for index, row in enumerate(found)]
+        page = [_once_more(first + index, row) for index, row in enumerate(found)]
         after = found[-1].ended_no if found else cursor["After"]
         return Page(page, {"After": after}, complete=len(found) < PAGE)
+
+
+def _once_more(item_no: int, failed: Row) -> NewItem:
+    """Make an item of one that failed; one that was refused unread never ran, and is refused again in the same words."""
+    return NewItem(item_no, failed.custom_id, failed.input, None if failed.attempt else failed.error)
 
 
 def _insert(connection: Connection, batch_id: str, page: Sequence[NewItem]) -> list[NewItem]:

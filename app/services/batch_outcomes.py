@@ -15,12 +15,13 @@ from sqlalchemy.engine import Connection
 from app.broker import Doorbell
 from app.db import batch_items as items
 from app.db import batch_leases as leases
+from app.db import batch_sweeps as sweeps
 from app.db import batches as rows
 from app.db.session import Database
 from app.domain.batches import PAGE, Batch, BatchStatus, Chunk, Item
-from app.domain.jobs import LEASE, MAX_CRASHES, RETRY_PAUSES, Lane
+from app.domain.jobs import LEASE, MAX_CRASHES, Lane
 from app.errors import Conflict, InternalServerError, ServiceError
-from app.services import events
+from app.services import events, retries
 from app.services.completion import complete_all
 from app.services.outcomes import Complete
 
@@ -58,9 +59,8 @@ class BatchOutcomes:
             if not leases.lock(connection, chunk.lease):
                 return None
             finals, again = self._judge(connection, chunk, ended)
-            for item in again:
-                pause = RETRY_PAUSES[_tries(item) - 1]
-                items.requeue(connection, chunk.batch_id, [item.item_no], pause=pause, crashed=False)
+            for pause, numbers in again.items():
+                items.requeue(connection, chunk.batch_id, numbers, pause=pause, crashed=False)
             items.give_back(connection, chunk.batch_id, [item.item_no for item in given_back])
             if last:
                 leases.release(connection, chunk.lease)
@@ -70,16 +70,16 @@ class BatchOutcomes:
 
     def _judge(
         self, connection: Connection, chunk: Chunk, ended: Sequence[Ended]
-    ) -> tuple[list[dict[str, Any]], list[Item]]:
-        """Run the completing writes; tell how items end for good and which are tried again."""
+    ) -> tuple[list[dict[str, Any]], dict[timedelta, list[int]]]:
+        """Run the completing writes; tell how items end for good, and which are tried again after which pause."""
         finals: list[dict[str, Any]] = []
-        again: list[Item] = []
+        again: dict[timedelta, list[int]] = {}
         outcomes = complete_all(connection, chunk.operation, [one.outcome for one in ended])
         for one, outcome in zip(ended, outcomes, strict=True):
             if not isinstance(outcome, ServiceError):
                 finals.append(final(one.item.item_no, result=outcome))
-            elif outcome.retryable and _tries(one.item) <= len(RETRY_PAUSES):
-                again.append(one.item)
+            elif pause := retries.pause(outcome, Lane.BULK, tries=_tries(one.item)):
+                again.setdefault(pause, []).append(one.item.item_no)
             else:
                 finals.append(final(one.item.item_no, error=_told(outcome)))
         return finals, again
@@ -105,7 +105,7 @@ class BatchOutcomes:
         status = BatchStatus.SUCCEEDED
         if batch.error is not None:
             status = BatchStatus.FAILED
-        elif batch.stopped_at is not None and batch.canceled:
+        elif batch.stopped_at is not None and batch.lacks_some:
             status = BatchStatus.CANCELED
         closed = rows.close(connection, batch.batch_id, status, keep=self._keep)
         if closed is not None:
@@ -156,11 +156,16 @@ class BatchOutcomes:
             rescued += 1
         return rescued
 
+    def pardon(self, chunk: Chunk) -> None:
+        """Take back the crashes that were counted of a chunk whose worker lives, as far as its items run nowhere else yet."""
+        with self._database.transaction() as connection:
+            items.pardon(connection, chunk.batch_id, chunk.lease, [item.item_no for item in chunk.items])
+
     def tidy(self) -> None:
         """Cancel the rest of stopped batches and delete what is left of broken uploads, as far as a sweep may."""
         with self._database.statement() as connection:
-            stopped = rows.list_stopped(connection, limit=_SWEEP_LIMIT)
-            abandoned = rows.list_abandoned(connection, silence=_UPLOAD_SILENCE, limit=_SWEEP_LIMIT)
+            stopped = sweeps.list_stopped(connection, limit=_SWEEP_LIMIT)
+            abandoned = sweeps.list_abandoned(connection, silence=_UPLOAD_SILENCE, limit=_SWEEP_LIMIT)
         for batch_id in abandoned:
             self.discard(batch_id, pages=_PAGES_PER_SWEEP)
         left = _PAGES_PER_SWEEP
@@ -175,13 +180,13 @@ class BatchOutcomes:
     def discard(self, batch_id: str, *, pages: int = 1) -> None:
         """Delete pages of an upload that broke off or was refused; nobody was told of that batch. Sweeps delete the rest."""
         with self._database.statement() as connection:
-            rows.abandon(connection, batch_id)
+            sweeps.abandon(connection, batch_id)
         for _ in range(pages):
             with self._database.transaction() as connection:
                 batch = rows.lock(connection, batch_id)
                 if batch is None or batch.status is not BatchStatus.UPLOADING:
                     return
-                rows.delete(connection, batch_id, limit=PAGE)
+                sweeps.delete(connection, batch_id, limit=PAGE)
 
     def _take_back(
         self, connection: Connection, batch_id: str, lease: int, item_numbers: Sequence[int] | None
@@ -213,6 +218,5 @@ def final(item_no: int, *, result: dict[str, Any] | None = None, error: dict[str
 
 
 def _told(error: ServiceError) -> dict[str, Any]:
-    """Tell an error; one of ours that remained after all tries is told without details, as a job's is."""
-    told = InternalServerError() if error.retryable else error
+    told = retries.told(error)
     return {"Code": told.code, "Message": told.message, "Retryable": told.retryable}

@@ -7,10 +7,8 @@ from app.db.session import Database, Row
 from app.domain.batches import PAGE, Batch
 
 
-def readable_until(database: Database, batch: Batch, *, after: int, most: int | None, failed: bool) -> int:
+def readable_until(database: Database, batch: Batch, *, after: int, most: int, failed: bool) -> int:
     """Give the number of the ending up to which there is something to read now, `most` items of it at most."""
-    if most is None:
-        return max(after, batch.ended)
     if not failed:
         return max(after, min(batch.ended, after + most))
     with database.statement() as connection:

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 from app.broker import Doorbell
 from app.db import batch_items as items
 from app.db import batch_leases as leases
+from app.db import batch_sweeps as sweeps
 from app.db import batches as rows
 from app.db.session import Database
 from app.domain.batches import CHUNK, MAX_OPEN_BATCHES, PAGE, Batch, BatchStatus, Chunk, NewItem
@@ -230,12 +231,12 @@ def renew(database: Database, held: Sequence[Leased]) -> set[tuple[str, int]]:
 def ring_again(database: Database, doorbell: Doorbell) -> None:
     """Ring for every batch with work that no worker took for a while."""
     with database.transaction() as connection:
-        waiting = rows.unheard(connection, silence=RING_AGAIN, limit=_SWEEP_LIMIT)
+        waiting = sweeps.unheard(connection, silence=RING_AGAIN, limit=_SWEEP_LIMIT)
     doorbell.ring(Lane.BULK, waiting)
 
 
 def purge(database: Database) -> int:
     """Delete a page of a batch past its retention; give how many items, and one for a batch that had none left."""
     with database.transaction() as connection:
-        batch_id = rows.lock_doomed(connection)
-        return 0 if batch_id is None else 1 + rows.delete(connection, batch_id, limit=PAGE)
+        batch_id = sweeps.lock_doomed(connection)
+        return 0 if batch_id is None else 1 + sweeps.delete(connection, batch_id, limit=PAGE)

@@ -10,6 +10,9 @@ from app.errors import CollectionNotFound
 #: Crops that one transaction deletes, so that it stays short.
 _DELETED_AT_ONCE = 1000
 
+#: Transactions of one call, so that no request lasts long.
+_TRANSACTIONS = 10
+
 
 class Crops:
     """The kept crops of all collections; `default` is the operator's setting."""
@@ -38,16 +41,18 @@ class Crops:
             collections.set_tags(connection, collection.collection_id, tags)
         return self.get(account_id, name)
 
-    def purge(self, account_id: int, name: str) -> int:
-        """Delete all crops of a collection; give how many. Whether new ones are kept is another matter."""
+    def purge(self, account_id: int, name: str) -> dict[str, int]:
+        """Delete crops of a collection, a bounded number, and tell how many are left; new ones are kept as before."""
         with self._database.transaction() as connection:
             collection = collections.find(connection, account_id, name)
         if collection is None:
             raise CollectionNotFound(name)
-        total = 0
-        while True:
+        number, total = collection.collection_id, 0
+        for _ in range(_TRANSACTIONS):
             with self._database.transaction() as connection:
-                deleted = face_crops.delete_some(connection, collection.collection_id, limit=_DELETED_AT_ONCE)
-            if not deleted:
-                return total
+                deleted = face_crops.delete_some(connection, number, limit=_DELETED_AT_ONCE)
             total += deleted
+            if deleted < _DELETED_AT_ONCE:
+                break
+        with self._database.transaction() as connection:
+            return {"Deleted": total, "Left": face_crops.count(connection, number)}

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from app.db import collections, face_crops, face_models, faces, second_versions
+from app.db import collections, face_crops, face_models, faces, reprocesses, second_versions, users
 from app.db.session import Row
 from app.domain import crops
 from app.domain.face_documents import face_detail, unindexed_face
@@ -20,6 +20,7 @@ from app.domain.faces import BoundingBox, DetectedFace, RejectedFace, iou
 from app.errors import CollectionNotFound, FaceModelChanged
 from app.services.collections import Document
 from app.services.faces import face_document
+from app.services.users import remake_vector
 
 #: Two boxes of one picture that overlap this much are the same face: the picture was indexed before.
 _SAME_FACE_IOU = 0.9
@@ -119,11 +120,16 @@ def _store(connection: Connection, collection: Row, new: Sequence[_Place]) -> No
 
 
 def _take_along(connection: Connection, collection: Row, image: IndexedImage, found: list[Row | None]) -> None:
-    """Let faces that stayed behind in another version be found again, now that their picture has come once more."""
+    """Let faces that stayed behind in another version be found again, and their users, now that their picture came again."""
     for row, embedding in zip(found, image.embeddings(collection.model), strict=True):
-        if row is not None and row.model != collection.model:
-            version = face_models.get(connection, collection.model)
-            second_versions.take_along(connection, collection, version, row.face_no, embedding)
+        if row is None or row.model == collection.model:
+            continue
+        version = face_models.get(connection, collection.model)
+        second_versions.take_along(connection, collection, version, row.face_no, embedding)
+        reprocesses.forget_failures(connection, collection.collection_id, [row.face_no], version=collection.model)
+        user = None if row.user_id is None else users.find(connection, collection, row.user_id)
+        if user is not None:
+            remake_vector(connection, collection, user, version)
 
 
 def _known(face: DetectedFace, rows: list[Row]) -> Row | None:

@@ -12,9 +12,20 @@ from sqlalchemy.engine import Connection
 
 from app.db import face_models, search_tables
 from app.db import integrity as rows
-from app.db.schema import faces, users
+from app.db.schema import (
+    batch_items,
+    batches,
+    bucket_work,
+    collections,
+    face_crops,
+    face_embeddings,
+    faces,
+    user_embeddings,
+    users,
+)
 from app.db.session import Database, Row
 from app.db.ticks import TickClaim
+from app.domain.face_models import VERSIONS
 from app.errors import ServiceUnavailable
 from app.services.ticks import Progress
 
@@ -34,10 +45,19 @@ FINDINGS = (
     "EmbeddingsWithoutFace",
     "UsersWithoutVector",
     "VectorsWithoutUser",
+    "CropsWithoutFace",
     "WrongCounters",
     "BlobsOfEndedJobs",
+    "BatchesGoneWithItemsLeft",
+    "CollectionsGoneWithRowsLeft",
     "NotChecked",
 )
+
+#: What lies beside faces and users and names them by number, without a foreign key, and what one is called that nobody has.
+_BESIDE = {
+    faces: ((face_embeddings, "EmbeddingsWithoutFace"), (face_crops, "CropsWithoutFace")),
+    users: ((user_embeddings, "VectorsWithoutUser"),),
+}
 
 Document = dict[str, Any]
 
@@ -51,6 +71,7 @@ def check(database: Database, held: TickClaim) -> Progress:
         collection = rows.next_collection(connection, held.account_id, after=after)
     if collection is None:
         _within_time(database, report, {"Blobs": "all"}, lambda connection: _check_blobs(connection, held, report))
+        _within_time(database, report, {"Orphans": "all"}, lambda connection: _check_orphans(connection, report))
         return Progress(None, report.document)
     if is_begun and collection.collection_id != cursor["Collection"]:  # it was deleted meanwhile
         return Progress({"Collection": cursor["Collection"]}, report.document)
@@ -106,6 +127,7 @@ def _check_page(connection: Connection, collection: Row, cursor: Document, repor
     if not rows.is_where_it_was(connection, collection):
         return {"Collection": collection.collection_id, "Part": part, "After": after}  # once more
     _report_pairs(connection, table, collection, found, report)
+    _check_beside(connection, table, collection, (after, until), report)
     if not rows.is_last(until):
         return {"Collection": collection.collection_id, "Part": part, "After": until}
     if part == "Faces":
@@ -136,6 +158,34 @@ def _report_pairs(
         named = rows.name_users(connection, number, alone[:MAX_EXAMPLES])
         report.add("UsersWithoutVector", len(alone), [{**here, "UserId": user_id} for user_id in named])
         report.add("VectorsWithoutUser", len(orphans), orphaned)
+
+
+def _check_beside(
+    connection: Connection, table: sa.Table, collection: Row, page: tuple[int, int], report: _Report
+) -> None:
+    """Look at kept crops, embeddings of another version, and the tables that it is searched in."""
+    here, (after, until) = {"CollectionId": collection.name}, page
+    for version in (*VERSIONS.values(), *face_models.list_registered(connection)):
+        if version.version == collection.model:
+            continue
+        vectors = search_tables.of_faces(version) if table is faces else search_tables.of_users(version)
+        found = rows.strays(connection, table, vectors, collection, version.version, after=after, until=until)
+        there = {**here, "FaceModelVersion": version.version}
+        _, finding = _BESIDE[table][0]
+        report.add(finding, len(found), [{**there, "Number": number} for number in found[:MAX_EXAMPLES]])
+    for kept, finding in _BESIDE[table]:
+        found = rows.ownerless(connection, kept, table, collection.collection_id, after=after, until=until)
+        report.add(finding, len(found), [{**here, "Number": number} for number in found[:MAX_EXAMPLES]])
+
+
+def _check_orphans(connection: Connection, report: _Report) -> None:
+    """Count what is left of batches and collections that are gone. It is nobody's, so every account is told, without names."""
+    report.add("BatchesGoneWithItemsLeft", rows.orphaned(connection, batch_items.c.batch_id, batches.c.batch_id), [])
+    for table in (faces, users, face_embeddings, user_embeddings, face_crops):
+        # Workers clear a large collection away once it was deleted.
+        owners = (collections.c.collection_id, bucket_work.c.collection_id)
+        gone = rows.orphaned(connection, table.c.collection_id, *owners)
+        report.add("CollectionsGoneWithRowsLeft", gone, [])
 
 
 def _check_blobs(connection: Connection, held: TickClaim, report: _Report) -> None:

@@ -14,9 +14,9 @@ from app.broker import Doorbell
 from app.db import claims, sweeps
 from app.db import jobs as rows
 from app.db.session import Database
-from app.domain.jobs import LEASE, MAX_CRASHES, RETRY_PAUSES, Claim, Job, Lane, Status
+from app.domain.jobs import LEASE, MAX_CRASHES, Claim, Job, Lane, Status
 from app.errors import InternalServerError, ServiceError, ServiceUnavailable
-from app.services import events
+from app.services import events, retries
 
 #: Rows that one sweep handles at most; the next sweep is a second away.
 _SWEEP_LIMIT = 500
@@ -50,14 +50,15 @@ class Outcomes:
         """End the job with an error of the caller; False where the lease was lost."""
         return self._end(claim, lambda connection: self._fail(connection, claim.job_id, claim.lease, error, "failed"))
 
-    def retry(self, claim: Claim) -> bool:
+    def retry(self, claim: Claim, error: ServiceError) -> bool:
         """Queue the job again after a pause, or end it where the pauses are used up; False where the lease was lost."""
         tries = claim.attempt - claim.crashes  # a crash has its own limit, and is no reason to give up sooner here
+        pause = retries.pause(error, claim.lane, tries=tries)
 
         def end(connection: Connection) -> int:
-            if tries > len(RETRY_PAUSES):
-                return self._fail(connection, claim.job_id, claim.lease, InternalServerError(), "failed")
-            claims.requeue(connection, claim.job_id, pause=RETRY_PAUSES[tries - 1], crashed=False)
+            if pause is None:
+                return self._fail(connection, claim.job_id, claim.lease, retries.told(error), "failed")
+            claims.requeue(connection, claim.job_id, pause=pause, crashed=False)
             claims.close_attempt(connection, claim.job_id, claim.lease, "retried")
             return 0
 

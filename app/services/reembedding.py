@@ -1,28 +1,30 @@
-"""The workers' part of a reprocess: take a page of faces, store what came of it, then make users' vectors, switch, clean up.
+"""The workers' part of a reprocess: take a page of faces, store what came of it, then switch (`app.services.switching`).
 
 Each step is one transaction and begins with what the last one left, so a worker may die anywhere. What a worker stores is
 fenced by the lease of its page, and by the collection's row lock it meets only faces that are still there.
 """
 
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from app.broker import Doorbell
-from app.db import collections, face_crops, face_models, second_versions, users
+from app.db import collections, face_crops, face_models, second_versions
 from app.db import reprocess_pages as pages
 from app.db import reprocesses as rows
 from app.db.session import Database, Row
 from app.domain.face_models import FaceModelVersion
 from app.domain.jobs import Lane
 from app.domain.reprocesses import MAX_CRASHES, PAGE_FACES, SOURCE_PAUSES, Failure, Reprocess, Status
-from app.services import reprocesses
+from app.services import reprocesses, switching
 from app.services.reprocesses import BELLS
-from app.services.users import remake_vector
 
-_USERS_AT_ONCE = 50
-_CLEANED_AT_ONCE = 500
+#: Reprocesses that one call looks at: with more, those that it saw come last in the next one.
+_LOOKS = 50
 
 #: A reprocess that nobody did anything for in this long is rung for again: bells were lost, or their workers died.
 _RING_AGAIN = timedelta(seconds=10)
@@ -39,6 +41,11 @@ class Page:
     faces: list[Row]
     crops: dict[int, bytes]
     whole: bool  # nothing of the page is left after these
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells this lease from every other."""
+        return f"{self.lease.reprocess_id}/{self.lease.after_no}", self.lease.lease
 
 
 @dataclass(slots=True)
@@ -63,42 +70,58 @@ class Reembedding:
     def take(self) -> Page | Reprocess | None:
         """Take the next page of the reprocess that was served the longest ago, or that reprocess where it has none left.
 
-        None: there is nothing to do now, or everything is in the hands of other workers.
+        One whose pages are all in the hands of other workers, or pause, holds up no other. None: there is nothing to do now.
         """
-        with self._database.transaction() as connection:
-            reprocess_id = rows.next_open(connection)
-            reprocess = None if reprocess_id is None else rows.lock(connection, reprocess_id)
-            if reprocess is None or reprocess.status is not Status.IN_PROGRESS:
-                return reprocess
-            lease = pages.reclaim(connection, reprocess.reprocess_id)
-            if lease is None:
-                lease = pages.cut(connection, reprocess, size=PAGE_FACES)
-                if lease is None:
-                    return None if pages.any_left(connection, reprocess) else reprocess
-                rows.change(connection, reprocess.reprocess_id, face_cursor=lease.last_no)
-            return _page(connection, reprocess, lease)
+        seen: set[uuid.UUID] = set()
+        while len(seen) < _LOOKS:
+            with self._database.transaction() as connection:
+                reprocess_id = rows.next_open(connection, but=seen)
+                if reprocess_id is None:
+                    return None
+                work = _work_of(connection, reprocess_id)
+            if work is not None:
+                return work
+            seen.add(reprocess_id)
+        return None
 
-    def renew(self, page: Page) -> bool:
-        """Keep a page; False where it was lost."""
+    def renew(self, held: Sequence[Page]) -> set[tuple[str, int]]:
+        """Keep pages; give the keys of those that were lost."""
+        return {page.key for page in held if not self._renew(page)}
+
+    def _renew(self, page: Page) -> bool:
         with self._database.transaction() as connection:
             rows.serve(connection, page.reprocess.reprocess_id)
             return pages.renew(connection, page.lease)
 
     def release(self, page: Page) -> None:
-        """Give a page back untouched."""
+        """Give a page back whose model is not on this machine; where it is on none for long, the reprocess has failed."""
+        told = 0
         with self._database.transaction() as connection:
-            pages.put_back(connection, page.lease, pause=SOURCE_PAUSES[0])
+            found = _lock(connection, page)
+            if found is None:
+                return
+            collection, reprocess = found
+            error = _no_model(reprocess)
+            if reprocess.is_stuck:
+                _, told = reprocesses.end(
+                    connection, collection, reprocess, Status.FAILED, keep=timedelta(), error=error
+                )
+            else:
+                since = reprocess.stalled_at or rows.NOW
+                rows.change(connection, reprocess.reprocess_id, stalled_at=since, error=error | {"Retryable": True})
+                pages.put_back(connection, page.lease, pause=SOURCE_PAUSES[0])
+        self._reprocesses.announce(told)
 
     def store(self, page: Page, outcome: Outcome) -> bool:
         """Store what came of a page; False where its lease was lost, or the reprocess has ended."""
         told = 0
         with self._database.transaction() as connection:
-            collection = collections.lock(connection, page.reprocess.collection_id)
-            reprocess = rows.lock(connection, page.reprocess.reprocess_id)
-            if collection is None or reprocess is None or reprocess.status is not Status.IN_PROGRESS:
+            found = _lock(connection, page)
+            if found is None:
                 return False
-            if not pages.lock(connection, page.lease):
-                return False
+            collection, reprocess = found
+            if reprocess.stalled_at is not None:
+                rows.change(connection, reprocess.reprocess_id, stalled_at=None, error=None)
             failures = _store(connection, collection, page, outcome)
             if failures and reprocess.on_failure == "abort":
                 error = {"Code": failures[0].reason, "Message": failures[0].message, "Retryable": False}
@@ -117,9 +140,9 @@ class Reembedding:
             if collection is None or present is None:
                 return
             if present.status is not Status.IN_PROGRESS:
-                _clean(connection, collection, present)
-            elif not _embed_users(connection, collection, present) and not pages.any_left(connection, present):
-                _, told = reprocesses.end(connection, collection, present, Status.SUCCEEDED, keep=self._window)
+                switching.clean(connection, collection, present)
+            elif not switching.embed_users(connection, collection, present) and not pages.any_left(connection, present):
+                told = switching.switch(connection, collection, present, window=self._window)
         self._reprocesses.announce(told)
 
     def ring_again(self) -> None:
@@ -130,6 +153,19 @@ class Reembedding:
             self._doorbell.ring(Lane.BULK, BELLS)
 
 
+def _work_of(connection: Connection, reprocess_id: uuid.UUID) -> Page | Reprocess | None:
+    reprocess = rows.lock(connection, reprocess_id)
+    if reprocess is None or reprocess.status is not Status.IN_PROGRESS:
+        return reprocess
+    lease = pages.reclaim(connection, reprocess_id)
+    if lease is None:
+        lease = pages.cut(connection, reprocess, size=PAGE_FACES)
+        if lease is None:
+            return None if pages.any_left(connection, reprocess) else reprocess
+        rows.change(connection, reprocess_id, face_cursor=lease.last_no)
+    return _page(connection, reprocess, lease)
+
+
 def _page(connection: Connection, reprocess: Reprocess, lease: Row) -> Page:
     left = pages.faces_of(connection, reprocess, lease)
     # A worker died of this page: whoever is next goes face by face, so that only the culprit is given up.
@@ -137,6 +173,20 @@ def _page(connection: Connection, reprocess: Reprocess, lease: Row) -> Page:
     crops = face_crops.find_many(connection, reprocess.collection_id, [face.face_no for face in now])
     version, former = (face_models.get(connection, name) for name in (reprocess.to_model, reprocess.from_model))
     return Page(reprocess, version, former, lease, now, crops, whole=len(now) == len(left))
+
+
+def _lock(connection: Connection, page: Page) -> tuple[Row, Reprocess] | None:
+    """Lock what belongs to a page; None where its lease was lost, or the reprocess has ended."""
+    collection = collections.lock(connection, page.reprocess.collection_id)
+    reprocess = rows.lock(connection, page.reprocess.reprocess_id)
+    if collection is None or reprocess is None or reprocess.status is not Status.IN_PROGRESS:
+        return None
+    return (collection, reprocess) if pages.lock(connection, page.lease) else None
+
+
+def _no_model(reprocess: Reprocess) -> dict[str, Any]:
+    message = f"No worker has the model of face model version {reprocess.to_model}; `rekollect doctor` names its file."
+    return {"Code": "MODEL_MISSING", "Message": message, "Retryable": False}
 
 
 def is_poison(page: Page) -> bool:
@@ -164,33 +214,3 @@ def _store(connection: Connection, collection: Row, page: Page, outcome: Outcome
     else:
         pages.delete(connection, page.lease)
     return failures
-
-
-def _embed_users(connection: Connection, collection: Row, reprocess: Reprocess) -> bool:
-    """Make the vectors of the next users from their faces; False where all have theirs."""
-    found = users.list_page(connection, collection.collection_id, after=reprocess.user_cursor, limit=_USERS_AT_ONCE)
-    version = face_models.get(connection, reprocess.to_model)
-    for user in found:
-        remake_vector(connection, collection, user, version)
-    if found:
-        rows.change(connection, reprocess.reprocess_id, user_cursor=found[-1].user_no)
-    return bool(found)
-
-
-def _clean(connection: Connection, collection: Row, reprocess: Reprocess) -> None:
-    """Remove the next part of the version that is not searched, or note that all is clean."""
-    versions = {"model": collection.model, "indexes_other": False}
-    collections.set_versions(connection, collection.collection_id, other=collection.other_model, **versions)
-    numbers = pages.next_faces(
-        connection, collection.collection_id, after=reprocess.face_cursor, limit=_CLEANED_AT_ONCE
-    )
-    found = users.list_page(connection, collection.collection_id, after=reprocess.user_cursor, limit=_CLEANED_AT_ONCE)
-    if numbers:
-        second_versions.settle_faces(connection, collection, numbers)
-        rows.change(connection, reprocess.reprocess_id, face_cursor=numbers[-1])
-    elif found:
-        second_versions.settle_users(connection, collection, [user.user_no for user in found])
-        rows.change(connection, reprocess.reprocess_id, user_cursor=found[-1].user_no)
-    else:
-        collections.set_versions(connection, collection.collection_id, other=None, **versions)
-        rows.change(connection, reprocess.reprocess_id, cleaned_at=rows.NOW)

@@ -17,7 +17,7 @@ from app.db import ticks
 from app.db.session import Database, now
 from app.domain.cron import CatchUp, Rule
 from app.domain.jobs import Lane
-from app.domain.schedules import MAX_SCHEDULES, Kind, Schedule, document, tick_document
+from app.domain.schedules import MAX_SCHEDULES, Schedule, document, tick_document
 from app.errors import Conflict, ScheduleNotFound, ServiceQuotaExceeded
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,9 @@ _FORGOTTEN_AT_ONCE = 2000
 _UNTOLD_PAUSE = timedelta(minutes=1)
 
 Document = dict[str, Any]
+
+#: What ticks end with whose schedule was disabled before they had ended.
+_DISABLED: Document = {"Code": "Disabled", "Message": "The schedule was disabled before this run had ended."}
 
 
 def create(database: Database, account_id: int, values: Document) -> Document:
@@ -82,14 +85,17 @@ def list_all(database: Database) -> list[tuple[int | None, str | None, Document]
     ]
 
 
-def kind_of(database: Database, account_id: int | None, schedule_id: str) -> Kind:
-    """Tell what a schedule of an account does, or raise ScheduleNotFound."""
+def get_stored(database: Database, account_id: int | None, schedule_id: str) -> Schedule:
+    """Give a schedule of an account as it is stored, or raise ScheduleNotFound."""
     with database.statement() as connection:
-        return _found(connection, account_id, schedule_id).kind
+        return _found(connection, account_id, schedule_id)
 
 
 def change(database: Database, account_id: int | None, schedule_id: str, changes: Document) -> Document:
-    """Set columns and show the schedule. With other times its next one counts from now, and nothing is made up for."""
+    """Set columns and show the schedule. With other times its next one counts from now, and nothing is made up for.
+
+    Disabling ends the runs that wait or are under way: a worker sees it at its next step.
+    """
     values = dict(changes)
     with database.transaction() as connection:
         if account_id is not None:
@@ -102,6 +108,8 @@ def change(database: Database, account_id: int | None, schedule_id: str, changes
             values["next_due_at"] = _next_due(_columns(schedule) | values, now(connection))
         if values:
             rows.update(connection, number, values)
+        if values.get("enabled") is False:
+            ticks.end_open(connection, number, error=_DISABLED)
     if values.get("settings", schedule.settings) != schedule.settings:
         _forget_objects(database, number)
     return get(database, account_id, schedule_id)

@@ -1,6 +1,7 @@
 """Batches, their items, and the leases under which workers hold some of them; events learn of batches.
 
-New tables and a new column without a value: older code survives it.
+New tables and a new column without a value: older code survives it. While the index over faces is built they are read, but not
+written; the old one goes last, because dropping it keeps readers out until the commit.
 """
 
 from alembic import op
@@ -12,6 +13,8 @@ depends_on = None
 
 
 def upgrade() -> None:
+    # One picture may be indexed under thousands of ids.
+    op.execute("CREATE INDEX ix_faces_new ON faces (collection_id, image_id, external_image_id)")
     op.execute("""
         CREATE TABLE batches (
             batch_id uuid NOT NULL DEFAULT uuidv7() CONSTRAINT pk_batches PRIMARY KEY,
@@ -79,9 +82,8 @@ def upgrade() -> None:
         ALTER TABLE events
             ADD COLUMN batch_id uuid CONSTRAINT fk_events_batch_id REFERENCES batches (batch_id) ON DELETE CASCADE,
             ADD CONSTRAINT uq_events_batch_id_type UNIQUE (batch_id, type)""")
-    # One picture may be indexed under thousands of ids.
     op.execute("DROP INDEX ix_faces_collection_id_image_id")
-    op.execute("CREATE INDEX ix_faces_collection_id_image_id ON faces (collection_id, image_id, external_image_id)")
+    op.execute("ALTER INDEX ix_faces_new RENAME TO ix_faces_collection_id_image_id")
 
 
 def _create_items() -> None:

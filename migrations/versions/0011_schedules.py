@@ -1,7 +1,7 @@
 """Schedules with their ticks, the objects that a re-sync has seen, and an index that finds the faces of an S3 object.
 
 The purge becomes a schedule that is built in. Older beats go on sending their tick for it, which newer workers do not know and
-drop; older workers find only new tables.
+drop; older workers find only new tables. While the index over faces is built they are read, but not written.
 """
 
 from alembic import op

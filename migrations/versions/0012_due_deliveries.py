@@ -2,7 +2,7 @@
 
 What somebody asked for goes first.
 
-Older code survives it.
+Older code survives it. While the indexes are built deliveries are neither read nor written; it is webhooks alone that wait.
 """
 
 from alembic import op

@@ -6,7 +6,7 @@ Only new tables: older code survives it as long as no collection has grown into 
 from alembic import op
 
 revision = "0015"
-down_revision = "0012"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 

@@ -1,5 +1,7 @@
 """/v1/batches over HTTP: inline and uploaded items on a real worker, results while and after it runs, refusals."""
 
+import contextlib
+import http.client
 import json
 import time
 import uuid
@@ -186,6 +188,11 @@ def test_a_wrong_line_refuses_the_upload_and_leaves_nothing(live: LiveStack, wro
         ({"Operation": "IndexFaces", "Defaults": {"QualityFilter": "ODD"}, "Items": [{}]}, "ValidationException"),
         ({"Operation": "DetectFaces", "S3Prefix": {"Prefix": "a"}}, "ValidationException"),
         ({"Operation": "DetectFaces", "Manifest": {"S3Object": {"Bucket": "b"}}}, "ValidationException"),
+        ({"Operation": "DetectFaces", "S3Prefix": {"Bucket": "bad bucket!"}}, "ValidationException"),
+        (
+            {"Operation": "DetectFaces", "Manifest": {"S3Object": {"Bucket": "no/bucket", "Name": "a"}}},
+            "ValidationException",
+        ),
         ({"Operation": "DetectFaces", "Items": [{}], "Extra": 1}, "ValidationException"),
     ],
 )
@@ -233,6 +240,54 @@ def test_batches_are_listed_newest_first_in_pages(live: LiveStack, collection: s
     assert [batch["BatchId"] for batch in first["Batches"]] == made[:0:-1]
     second = live.call("GET", f"/v1/batches?MaxResults=1&NextToken={first['NextToken']}").json
     assert [batch["BatchId"] for batch in second["Batches"]] == made[:1]
+
+
+def test_slow_uploads_of_one_account_leave_slots_to_others(live: LiveStack, make_key: MakeKey, bucket: str) -> None:
+    image = {"Image": {"S3Object": {"Bucket": BUCKET, "Name": "people/obama.jpg"}}}
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(2):
+            slow = open_ones.enter_context(
+                contextlib.closing(http.client.HTTPConnection(live.url.removeprefix("http://")))
+            )
+            slow.putrequest("POST", "/v1/batches")
+            kind = {"Authorization": f"Bearer {live.key.api_key}", "Content-Type": "application/x-ndjson"}
+            for name, value in {**kind, "Transfer-Encoding": "chunked"}.items():
+                slow.putheader(name, value)
+            slow.endheaders()
+        time.sleep(0.5)
+        problem(upload(live, "?Operation=DetectFaces", {"Input": image}), 429, "ThrottlingException")
+        other = make_key("other-uploader").api_key
+        body = json.dumps({"Input": image}).encode()
+        kind = {"Content-Type": "application/x-ndjson"}
+        answer = live.call("POST", "/v1/batches?Operation=DetectFaces", body, kind, key=other)
+        assert answer.status == 202, answer.body
+    deadline = time.monotonic() + 10
+    while (again := upload(live, "?Operation=DetectFaces", {"Input": image})).status == 429:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert again.status == 202
+
+
+@pytest.mark.parametrize("what", ["results", "failures"])
+def test_an_answer_has_a_limited_number_of_lines_and_says_where_to_read_on(
+    live: LiveStack, bucket: str, what: str
+) -> None:
+    image = {"Image": {"S3Object": {"Bucket": BUCKET, "Name": "people/none.jpg"}}}
+    answer = live.call("POST", "/v1/batches", {"Operation": "DetectFaces", "Items": [{"Input": image}]})
+    batch_id = finished(live, answer)["BatchId"]
+    live.query(
+        """INSERT INTO batch_items (batch_id, item_no, input, status, ended_no, error)
+           SELECT batch_id, n, input, status, n, error FROM batch_items, generate_series(2, 10005) AS n
+           WHERE batch_id = %s""",
+        batch_id,
+    )
+    live.query("UPDATE batches SET total = 10005, failed = 10005 WHERE batch_id = %s", batch_id)
+    path, after, counts = answer.json["Links"]["Self"], 0, []
+    for query in ("", "&MaxResults=999999999"):
+        told = live.call("GET", f"{path}/{what}?after={after}{query}")
+        counts.append(len(lines(told)))
+        after = int(told.headers["next-after"])
+    assert (counts, after) == ([10_000, 5], 10_005)
 
 
 def test_an_upload_may_be_signed(live: LiveStack, bucket: str) -> None:

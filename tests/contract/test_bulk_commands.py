@@ -13,6 +13,10 @@ from typing import Any
 
 import pytest
 
+from app.cli.client import Client
+from app.cli.crew import Crew
+from app.cli.lookup import Lookup
+from app.cli.pictures import Picture
 from tests.live import LiveStack
 from tests.s3 import S3Server
 
@@ -87,6 +91,40 @@ def test_a_folder_is_indexed_and_running_it_again_does_nothing_twice(
     assert len(external_ids(rekognition, collection)) == 2
 
 
+def test_a_picture_whose_job_was_canceled_is_done_anew(
+    live: LiveStack, collection: str, rekognition: Any, portraits: dict[str, bytes]
+) -> None:
+    client, input_, key = Client(live.url, live.key.api_key), {"CollectionId": collection}, f"test:{collection}"
+    fields = {"Operation": "IndexFaces", "Priority": "LOW", "Input": json.dumps(input_)}
+    workers = [process for name, process in live.pids.items() if name.startswith("worker")]
+    for process in workers:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        job, replayed = client.post_form("/v1/jobs", fields, portraits["obama"], headers={"Idempotency-Key": key})
+        assert not replayed
+        assert client.call("POST", job["Links"]["Cancel"])["Status"] == "CANCELED"
+    finally:
+        for process in workers:
+            os.kill(process, signal.SIGCONT)
+    lookup = Lookup(client, Crew(1), "IndexFaces", "LOW")
+    outcome = lookup.run(Picture(Path("obama.jpg"), "obama.jpg"), portraits["obama"], input_, key)
+    assert outcome.error is None
+    assert rekognition.describe_collection(CollectionId=collection)["FaceCount"] == 1
+
+
+def test_again_begins_anew(command: Command, folder: Path, collection: str, rekognition: Any) -> None:
+    (folder / "broken.PNG").unlink()
+    words = ("index", "photos", "--collection", collection)
+    command.run(*words)
+    rekognition.delete_faces(
+        CollectionId=collection,
+        FaceIds=[face["FaceId"] for face in rekognition.list_faces(CollectionId=collection)["Faces"]],
+    )
+    assert "2 images (2 were done before), 0 faces" in command.run(*words)
+    assert "2 images, 2 faces, 0 failed" in command.run(*words, "--again")
+    assert len(external_ids(rekognition, collection)) == 2
+
+
 def test_a_collection_that_was_made_anew_is_filled_anew(
     command: Command, folder: Path, collection: str, rekognition: Any
 ) -> None:
@@ -103,9 +141,10 @@ def test_a_collection_that_was_made_anew_is_filled_anew(
 def test_ids_come_from_a_table(command: Command, folder: Path, collection: str, rekognition: Any) -> None:
     (folder / "broken.PNG").unlink()
     (command.home / "ids.csv").write_text("path,external_id\nobama/face 1.jpg,president 44\n")
-    command.run("index", "photos", "--collection", collection, "--external-id-from", "csv:ids.csv")
-    faces = rekognition.list_faces(CollectionId=collection)["Faces"]
-    assert sorted(face.get("ExternalImageId", "") for face in faces) == ["", "president_44"]
+    words = ("index", "photos", "--collection", collection, "--external-id-from", "csv:ids.csv")
+    assert "1 failed" in command.run(*words, status=1)
+    assert command.failures()[1:] == [["photos/biden/face 1.jpg", "not in ids.csv"]]
+    assert external_ids(rekognition, collection) == ["president_44"]
 
 
 def test_ctrl_c_is_safe_and_running_it_again_goes_on(

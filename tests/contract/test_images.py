@@ -181,15 +181,15 @@ def test_loopback_is_no_public_address_unless_the_operator_says_so(hurried: Live
 def test_a_url_where_nobody_listens_fails_the_job(live: LiveStack, untouched: str) -> None:
     input_ = {"CollectionId": untouched, "Image": {"Url": f"http://localhost:{free_port()}/a.jpg"}}
     message = "Unable to get the image: the server could not be reached."
-    assert by_job(live, "IndexFaces", input_) == Refusal("InvalidParameterException", message)
+    assert by_job(live, "IndexFaces", input_, retryable=True) == Refusal("InvalidParameterException", message)
 
 
 @pytest.mark.parametrize("status", [404, 302, 500])
 def test_a_url_that_answers_otherwise_than_200_fails_the_job(live: LiveStack, untouched: str, status: int) -> None:
     with ScriptedServer(answer(status, b"no", Location="https://example.com/")) as server:
         input_ = {"CollectionId": untouched, "Image": {"Url": f"{server.url}/a.jpg"}}
-        message = f"Unable to get the image: the server answered {status}."
-        assert by_job(live, "IndexFaces", input_) == Refusal("InvalidParameterException", message)
+        refusal = Refusal("InvalidParameterException", f"Unable to get the image: the server answered {status}.")
+        assert by_job(live, "IndexFaces", input_, retryable=status == 500) == refusal
         assert len(server.requests) == 1
 
 

@@ -77,6 +77,6 @@ def test_crops_are_kept_from_the_moment_that_says_so_and_deleted_on_demand(
     rekognition.untag_resource(ResourceArn=arn, TagKeys=["rekollect:keep-crops"])
     index("obama2")
     assert call(live, "GET", collection, "/crops").json == {"CollectionId": collection, "KeepCrops": False, "Crops": 1}
-    assert call(live, "DELETE", collection, "/crops").json == {"Deleted": 1}
+    assert call(live, "DELETE", collection, "/crops").json == {"Deleted": 1, "Left": 0}
     assert call(live, "GET", collection, "/crops").json["Crops"] == 0
     problem(call(live, "PUT", collection, "/crops", {"KeepCrops": "yes"}), 400, "ValidationException")

@@ -169,6 +169,15 @@ def test_a_key_needs_the_permission_and_what_the_runs_do(live: LiveStack, make_k
     for key in (checker, keeper):
         answer = live.call("PATCH", made.json["Links"]["Self"], elsewhere, key=key.api_key)
         problem(answer, 403, "AccessDeniedException")
+    itself = made.json["Links"]["Self"]
+    for method, path, body in (
+        ("POST", f"{itself}/run", None),
+        ("PATCH", itself, {"Cron": "* * * * *"}),
+        ("PATCH", itself, {"Enabled": True}),
+    ):
+        answer = live.call(method, path, body, key=checker.api_key)
+        assert "DeleteFaces" in problem(answer, 403, "AccessDeniedException")
+        assert live.call(method, path, body, key=keeper.api_key).status in (200, 202)
     assert live.call("GET", SCHEDULES).status == 200
     problem(live.call("GET", SCHEDULES, key="nonsense"), 401, "UnrecognizedClientException")
 

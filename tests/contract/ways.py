@@ -40,7 +40,9 @@ def _client(live: LiveStack) -> Any:
     return live.rekognition()  # one for all: making it takes longer than a call
 
 
-def by_job(live: LiveStack, operation: str, input_: dict[str, Any]) -> dict[str, Any] | Refusal:
+def by_job(
+    live: LiveStack, operation: str, input_: dict[str, Any], *, retryable: bool = False
+) -> dict[str, Any] | Refusal:
     """Submit a job and poll it; what is wrong at first sight is refused at once."""
     answer = live.submit(operation, input_)
     if answer.status != 202:
@@ -51,7 +53,7 @@ def by_job(live: LiveStack, operation: str, input_: dict[str, Any]) -> dict[str,
     if job["Status"] == "SUCCEEDED":
         return dict(job["Result"])
     assert job["Status"] == "FAILED"
-    assert job["Error"]["Retryable"] is False
+    assert job["Error"]["Retryable"] is retryable
     return Refusal(job["Error"]["Code"], job["Error"]["Message"])
 
 

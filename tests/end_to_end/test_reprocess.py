@@ -72,7 +72,7 @@ def test_the_same_from_a_shell(moving: Moving) -> None:
     moving.index("biden-0")
     moving.command("crops", "keep", "shell")
     moving.index("obama-0")
-    shown = moving.command("reprocess", "start", "shell", "--to", TWO, "--wait")
+    shown = moving.command("reprocess", "start", "shell", "--to", TWO, "--on-failure", "keep-out", "--wait")
     assert "SUCCEEDED" in shown
     assert "NO_SOURCE" in moving.command("reprocess", "failures", "shell")
     assert "ROLLED_BACK" in moving.command("reprocess", "rollback", "shell")

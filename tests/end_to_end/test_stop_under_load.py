@@ -118,7 +118,7 @@ def test_sigterm_finishes_the_running_jobs_leaves_nothing_and_the_rest_runs_at_t
         accepted = [up.call("POST", "/v1/jobs", job)["JobId"] for _ in range(SLOTS_PER_CORE + 3)]
         wait_until(lambda: len(pictures.paths) == SLOTS_PER_CORE, lambda: "a worker takes as many jobs as it has slots")
         assert set(up.pids) <= set(left_of(up.pids))
-        threading.Timer(1.0, pictures.release).start()
+        threading.Timer(3.0, pictures.release).start()  # by then every process was asked to end
     assert up.process.returncode == 0
     assert left_of(up.pids) == []
     assert [path for path in tmp_path.rglob("*") if path.is_socket()] == []

@@ -12,9 +12,16 @@ import redis
 import sqlalchemy as sa
 
 from app.db import batch_leases, schema
-from app.domain.batches import Batch, BatchStatus, Chunk, Item, NewItem, document
-from app.domain.jobs import LEASE, MAX_CRASHES, RETRY_PAUSES
-from app.errors import Conflict, IdempotentParameterMismatch, InternalServerError, InvalidParameter, ValidationError
+from app.domain.batches import MAX_LINES, Batch, BatchStatus, Chunk, Item, NewItem, document
+from app.domain.jobs import FETCH_PAUSES, LEASE, MAX_CRASHES, RETRY_PAUSES
+from app.errors import (
+    Conflict,
+    IdempotentParameterMismatch,
+    InternalServerError,
+    InvalidParameter,
+    S3Away,
+    ValidationError,
+)
 from app.services import batch_results, batches
 from app.services.batch_outcomes import BatchOutcomes, Ended
 from app.services.batch_uploads import Uploads
@@ -37,6 +44,11 @@ class BatchDesk:
         new = NewBatch(account_id or self.desk.account.account_id, "SearchFacesByImage", DEFAULTS, **changes)
         batch, _ = batches.submit(self.desk.database, self.desk.doorbell, new, make_items(count))
         return batch
+
+    def expect(self, *, account_id: int | None = None, **source: Any) -> Batch:
+        """Submit a batch whose items are to be listed."""
+        new = NewBatch(account_id or self.desk.account.account_id, "SearchFacesByImage", DEFAULTS, source=source)
+        return batches.submit(self.desk.database, self.desk.doorbell, new)[0]
 
     def claim(self, most: int = 16) -> Chunk:
         chunk = self.find_work(most)
@@ -193,6 +205,22 @@ def test_an_error_of_ours_is_tried_again_after_a_pause_and_told_without_details(
     assert (row["status"], row["attempt"], row["error"]["Message"]) == ("FAILED", 3, "Internal server error")
 
 
+def test_a_picture_that_may_come_back_is_waited_for_and_told_as_such(batch_desk: BatchDesk) -> None:
+    batch = batch_desk.submit(2)
+    for pause in FETCH_PAUSES:
+        chunk = batch_desk.claim()
+        batch_desk.finish(chunk, *(Ended(item, S3Away()) for item in chunk.items))
+        let_items_wait(batch_desk, pause.total_seconds() - 0.5)
+        assert batch_desk.find_work() is None
+        let_items_wait(batch_desk, 0.5)
+    chunk = batch_desk.claim()
+    batch_desk.finish(chunk, good(chunk.items[0]), Ended(chunk.items[1], S3Away()))
+    assert batch_desk.statuses(batch) == ["SUCCEEDED", "FAILED"]
+    assert batch_desk.rows(batch)[1]["error"] == {
+        "Code": "InvalidS3ObjectException", "Message": S3Away.default_message, "Retryable": True
+    }  # fmt: skip
+
+
 def let_items_wait(batch_desk: BatchDesk, seconds: float) -> None:
     items = schema.batch_items
     batch_desk.desk.change(sa.update(items).values(available_at=items.c.available_at - timedelta(seconds=seconds)))
@@ -325,9 +353,7 @@ def test_who_has_read_up_to_a_number_has_missed_nothing(batch_desk: BatchDesk) -
     assert [row.item_no for row in read(batch_desk, batch, after=first[-1].ended_no)] == [1, 2, 3]
 
 
-def read(
-    batch_desk: BatchDesk, batch: Batch, *, after: int, most: int | None = None, failed: bool = False
-) -> list[Any]:
+def read(batch_desk: BatchDesk, batch: Batch, *, after: int, most: int = MAX_LINES, failed: bool = False) -> list[Any]:
     batch = batch_desk.get(batch)
     database = batch_desk.desk.database
     until = batch_results.readable_until(database, batch, after=after, most=most, failed=failed)

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from app.assets import models_folder
 from app.cli.doctor import Check, examine
-from app.db import migrate
+from app.config import Settings
+from app.db import face_models, migrate
+from app.db.session import Database
+from app.domain.face_models import VERSION_1, ModelFile, Preprocessing, registered
 from app.local.postgres import LocalPostgres
 from app.local.valkey import LocalValkey
 
@@ -71,6 +75,26 @@ def test_a_database_without_the_schema_asks_for_migrate_until_it_was_run(
     assert "rekollect migrate" in before["migrations"].detail
     migrate.upgrade(postgres.url)
     assert _examine(environment, tmp_path)["migrations"].status == "ok"
+
+
+def test_the_file_of_a_registered_version_is_looked_for(
+    tmp_path: Path, postgres: LocalPostgres, settings: Settings
+) -> None:
+    migrate.upgrade(postgres.url)
+    environment = {
+        "REKOLLECT_DATABASE_URL": postgres.url,
+        "REKOLLECT_MODELS_DIR": str(settings.models_dir or models_folder(settings)),
+    }
+    assert _examine(environment, tmp_path)["models"].status == "ok"
+    file = ModelFile("other.onnx", "0" * 64, 1, "MIT", url="")
+    database = Database(postgres.url)
+    with database.transaction() as connection:
+        face_models.insert(connection, registered("2.0", file, 96, VERSION_1.curve, Preprocessing()))
+    database.close()
+    check = _examine(environment, tmp_path)["models"]
+    assert (check.status, check.required) == ("missing", True)
+    assert check.detail.startswith("other.onnx: ")
+    assert "REKOLLECT_MODELS_DIR" in check.detail
 
 
 def test_a_redis_that_answers_and_a_port_in_use_are_seen(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_rescued_job_is_rung_for_by_the_same_sweep(desk: Desk, bells: redis.Re
 
 def test_a_job_in_its_pause_is_rung_for_when_the_pause_is_over(desk: Desk, bells: redis.Redis) -> None:
     desk.submit()
-    desk.outcomes.retry(desk.claim())
+    desk.retry(desk.claim())
     desk.elapse(0.8)
     assert ring_again(desk, bells) == (0, 0)
     desk.elapse(0.3)

@@ -2,6 +2,8 @@
 
 import io
 import logging
+import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from app.config import Settings
 from app.domain.addresses import NO_PUBLIC_ADDRESS, parse_networks
 from app.domain.images import MAX_FETCHED_BYTES, InlineImage, S3Image, UrlImage
-from app.errors import ImageTooLarge, InvalidImageUrl, InvalidS3Object
+from app.errors import ImageTooLarge, InvalidImageUrl, InvalidS3Object, S3Away
 from tests.s3 import S3Server
 from tests.scripted import Script, ScriptedServer, answer, drip, hang, raw
 from workers import fetch
@@ -113,6 +115,40 @@ def test_every_s3_failure_reads_the_same_and_is_logged(
     assert "secret" not in str(record.__dict__)
 
 
+@pytest.mark.parametrize("status", [404, 403])
+def test_a_store_that_says_no_is_not_asked_again(status: int) -> None:
+    with ScriptedServer(answer(status)) as server, pytest.raises(InvalidS3Object) as failed:
+        get(fetcher(canned(server)), S3Image(BUCKET, "a", None))
+    assert not failed.value.retryable
+
+
+@pytest.mark.parametrize("script", [answer(503), raw(b""), raw(b"HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\nhalf")])
+def test_a_store_that_is_away_may_be_asked_again(script: Script) -> None:
+    with ScriptedServer(script) as server, pytest.raises(S3Away):
+        get(fetcher(canned(server)), S3Image(BUCKET, "a", None))
+
+
+def test_one_deadline_covers_all_of_an_s3_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "S3_DEADLINE_SECONDS", 1.0)
+    sent: list[int] = []
+
+    def slow(sock: socket.socket) -> None:
+        time.sleep(1.2)
+        sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n")
+        for number in range(20):
+            sock.sendall(bytes(70_000))
+            sent.append(number)
+            time.sleep(0.2)
+
+    with ScriptedServer(slow) as server, pytest.raises(S3Away):
+        get(fetcher(canned(server)), S3Image(BUCKET, "a", None))
+    assert len(sent) <= 3  # its body would have had a second of its own
+
+
+def canned(server: ScriptedServer) -> Settings:
+    return Settings(s3_endpoint_url=server.url, s3_access_key_id="a", s3_secret_access_key="b")
+
+
 def test_an_image_behind_a_url_is_read() -> None:
     with ScriptedServer(answer(200, b"image")) as server:
         assert get(fetcher(), UrlImage(f"{server.url}/a.jpg")) == b"image"
@@ -124,26 +160,28 @@ def test_an_image_behind_a_url_may_be_too_large() -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "reason"),
+    ("script", "reason", "passes"),
     [
-        (answer(404, b"not here"), "the server answered 404"),
-        (answer(302, Location="http://127.0.0.1/"), "the server answered 302"),
-        (answer(206, b"part"), "the server answered 206"),
-        (raw(b"nonsense\r\n"), "the server did not answer in HTTP/1.1"),
-        (raw(b""), "the server closed the connection early"),
-        (hang, "the server did not answer in time"),
-        (drip(b"HTTP/1.1 200 OK\r\n\r\n", b"a"), "the server did not answer in time"),
+        (answer(404, b"not here"), "the server answered 404", False),
+        (answer(302, Location="http://127.0.0.1/"), "the server answered 302", False),
+        (answer(206, b"part"), "the server answered 206", False),
+        (answer(429), "the server answered 429", True),
+        (answer(503), "the server answered 503", True),
+        (raw(b"nonsense\r\n"), "the server did not answer in HTTP/1.1", True),
+        (raw(b""), "the server closed the connection early", True),
+        (hang, "the server did not answer in time", True),
+        (drip(b"HTTP/1.1 200 OK\r\n\r\n", b"a"), "the server did not answer in time", True),
     ],
-    ids=["404", "302", "206", "nonsense", "closed", "silent", "slow"],
+    ids=["404", "302", "206", "429", "503", "nonsense", "closed", "silent", "slow"],
 )
-def test_the_caller_learns_why_a_url_gave_no_image(
-    script: Script, reason: str, monkeypatch: pytest.MonkeyPatch
+def test_the_caller_learns_why_a_url_gave_no_image_and_whether_it_may_pass(
+    script: Script, reason: str, passes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch, "URL_DEADLINE_SECONDS", 0.5)
     with ScriptedServer(script) as server, pytest.raises(InvalidImageUrl) as failed:
         get(fetcher(), UrlImage(server.url))
     assert failed.value.message == f"Unable to get the image: {reason}."
-    assert not failed.value.retryable
+    assert failed.value.retryable == passes
 
 
 @pytest.mark.parametrize(
@@ -153,6 +191,7 @@ def test_the_caller_learns_nothing_about_the_inside(host: str) -> None:
     with ScriptedServer(hang) as canary, pytest.raises(InvalidImageUrl) as failed:
         get(fetcher(allow="192.0.2.1"), UrlImage(f"https://{host}:{canary.port}/"))
     assert failed.value.message == f"Unable to get the image: {NO_PUBLIC_ADDRESS}."
+    assert not failed.value.retryable
     assert canary.connections == 0
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from app.db import schema
 from app.domain.jobs import LEASE, RETRIABLE, START_DEADLINE, TERMINAL, Lane, Priority, Status
-from app.errors import Conflict, InvalidParameter, JobGone, JobNotFound
+from app.errors import Conflict, InternalServerError, InvalidParameter, JobGone, JobNotFound
 from app.services import jobs
 from tests.desk import WEBHOOK_URL, Desk
 from tests.factories import make_account
@@ -46,8 +46,8 @@ def test_a_running_job_ends_canceled_with_nothing_stored(desk: Desk, ending: str
     claim = desk.claim()
     assert cancel(desk, job.job_id) is Status.IN_PROGRESS
     assert desk.get(job.job_id).cancel_requested_at is not None
-    arguments: dict[str, Any] = {"complete": lambda connection: pytest.fail("it ran")} if ending == "succeed" else {}
-    assert getattr(desk.outcomes, ending)(claim, **arguments)
+    arguments = {"succeed": [lambda connection: pytest.fail("it ran")], "retry": [InternalServerError()], "drop": []}
+    assert getattr(desk.outcomes, ending)(claim, *arguments[ending])
     ended = desk.get(job.job_id)
     assert (ended.status, ended.result, ended.error) == (Status.CANCELED, None, None)
     assert desk.attempts() == ["canceled"]

@@ -75,7 +75,7 @@ def test_a_job_that_is_run_again_takes_a_turn_as_well(desk: Desk) -> None:
     for _ in range(4):
         desk.submit()
     for _ in range(4):
-        desk.outcomes.retry(desk.claim())
+        desk.retry(desk.claim())
     desk.elapse(10)
     for _ in range(4):
         other.submit()

@@ -1,6 +1,7 @@
 """How jobs end: in one transaction, once, and for good; errors that may pass are tried again, errors of the caller never."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,12 +9,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from app.db import collections, schema
-from app.domain.jobs import LEASE, RETRY_PAUSES, Claim, Lane, Status
-from app.errors import InternalServerError, InvalidParameter
+from app.domain.jobs import FETCH_PAUSES, LEASE, RETRY_PAUSES, Claim, Priority, Status
+from app.errors import InternalServerError, InvalidParameter, S3Away
 from app.services import jobs
 from tests.desk import WEBHOOK_URL, Desk
 
 RESULT = {"FaceRecords": [], "FaceModelVersion": "1.0"}
+MAY_PASS = {"Code": "InvalidS3ObjectException", "Message": S3Away.default_message, "Retryable": True}
 
 
 def test_success_stores_the_result_and_drops_the_image(desk: Desk) -> None:
@@ -91,22 +93,42 @@ def test_an_error_of_the_caller_ends_the_job_at_once(desk: Desk) -> None:
 def test_an_error_that_may_pass_is_tried_again_after_a_pause_and_then_fails(desk: Desk) -> None:
     job = desk.submit()
     for pause in RETRY_PAUSES:
-        assert desk.outcomes.retry(desk.claim())
+        assert desk.retry(desk.claim())
         waiting = desk.get(job.job_id)
         assert (waiting.status, waiting.error) == (Status.QUEUED, None)
         desk.elapse(pause.total_seconds() - 0.5)
         assert desk.find_work() is None
         desk.elapse(0.5)
-    assert desk.outcomes.retry(desk.claim())
+    assert desk.retry(desk.claim())
     ended = desk.get(job.job_id)
     assert (ended.status, ended.attempt) == (Status.FAILED, len(RETRY_PAUSES) + 1)
     assert ended.error == {"Code": "InternalServerError", "Message": "Internal server error", "Retryable": True}
     assert desk.attempts() == ["retried", "retried", "failed"]
 
 
+def test_a_picture_that_may_come_back_is_waited_for_where_nobody_waits(desk: Desk) -> None:
+    job = desk.submit(priority=Priority.LOW, idempotency_key="v1:key", start_by=timedelta(minutes=1))
+    for pause in FETCH_PAUSES:
+        assert desk.retry(desk.claim("bulk"), S3Away())
+        desk.elapse(pause.total_seconds() - 0.5)
+        assert desk.find_work("bulk") is None
+        desk.elapse(0.5)
+        assert desk.outcomes.expire() == 0
+    assert desk.retry(desk.claim("bulk"), S3Away())
+    assert desk.get(job.job_id).error == MAY_PASS
+    assert desk.submit(priority=Priority.LOW, idempotency_key="v1:key").job_id != job.job_id
+
+
+def test_who_waits_for_a_picture_that_may_come_back_is_told_so_at_once(desk: Desk) -> None:
+    job = desk.submit(idempotency_key="v1:key")
+    assert desk.retry(desk.claim(), S3Away())
+    assert desk.get(job.job_id).error == MAY_PASS
+    assert desk.submit(idempotency_key="v1:key").job_id != job.job_id
+
+
 def test_a_job_between_two_tries_keeps_its_image(desk: Desk) -> None:
     desk.submit()
-    desk.outcomes.retry(desk.claim())
+    desk.retry(desk.claim())
     assert len(desk.rows(schema.blobs)) == 1
 
 
@@ -117,7 +139,7 @@ def test_crashes_and_retries_are_counted_apart(desk: Desk) -> None:
         desk.elapse(LEASE.total_seconds() + 1)
         assert desk.outcomes.rescue() == 1
     for pause in RETRY_PAUSES:
-        assert desk.outcomes.retry(desk.claim())
+        assert desk.retry(desk.claim())
         assert desk.get(job.job_id).status is Status.QUEUED
         desk.elapse(pause.total_seconds())
     assert desk.outcomes.succeed(desk.claim(), lambda connection: RESULT)
@@ -140,7 +162,7 @@ def test_a_job_that_nobody_started_expires(desk: Desk) -> None:
 ENDED: dict[str, Callable[[Desk], object]] = {
     "succeeded": lambda desk: desk.outcomes.succeed(desk.claim(), lambda connection: RESULT),
     "failed": lambda desk: desk.outcomes.fail(desk.claim(), InvalidParameter()),
-    "expired": lambda desk: (desk.outcomes.retry(desk.claim()), desk.elapse(700), desk.outcomes.expire()),
+    "expired": lambda desk: (desk.retry(desk.claim()), desk.elapse(700), desk.outcomes.expire()),
 }
 
 
@@ -149,24 +171,15 @@ def test_an_ended_job_never_changes_again(desk: Desk, end: Callable[[Desk], obje
     desk.submit(webhook_url=WEBHOOK_URL)
     end(desk)
     last = desk.rows(schema.jobs)[0]
-    claim = Claim(
-        str(last["job_id"]),
-        last["lease"],
-        last["attempt"],
-        0,
-        last["account_id"],
-        "IndexFaces",
-        {},
-        None,
-        Lane.INTERACTIVE,
-    )
+    whose = (str(last["job_id"]), last["lease"], last["attempt"], 0, last["account_id"])
+    claim = Claim(*whose, "IndexFaces", {}, None, last["lane"])
     desk.elapse(700)
     before = desk.everything()
     assert desk.find_work() is None
     desk.renew(claim)
     assert not desk.outcomes.succeed(claim, lambda connection: {"other": 1})
     assert not desk.outcomes.fail(claim, InternalServerError())
-    assert not desk.outcomes.retry(claim)
+    assert not desk.retry(claim)
     assert (desk.outcomes.rescue(), desk.outcomes.expire(), jobs.purge(desk.database)) == (0, 0, 0)
     assert desk.everything() == before
 

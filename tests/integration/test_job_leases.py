@@ -17,7 +17,7 @@ Ending = Callable[[Desk, Claim], bool]
 ENDINGS: dict[str, Ending] = {
     "succeed": lambda desk, claim: desk.outcomes.succeed(claim, lambda connection: {"FaceRecords": ["late"]}),
     "fail": lambda desk, claim: desk.outcomes.fail(claim, InvalidParameter("late")),
-    "retry": lambda desk, claim: desk.outcomes.retry(claim),
+    "retry": lambda desk, claim: desk.retry(claim),
 }
 MEANWHILE: dict[str, Callable[[Desk], object]] = {
     "queued": lambda desk: None,

@@ -111,7 +111,7 @@ class JobMachine(RuleBasedStateMachine):
     def retry(self, worker: int) -> None:
         claim = self.claim_of(worker)
         with self.ending(claim) as answer:
-            answer.append(self.desk.outcomes.retry(claim))
+            answer.append(self.desk.retry(claim))
 
     @precondition(lambda self: self.claims)
     @rule(worker=workers)

@@ -12,7 +12,7 @@ from celery import Celery
 
 from app.config import Settings
 from app.db import schema
-from app.domain.jobs import Priority
+from app.domain.jobs import FETCH_PAUSES, Priority
 from app.domain.schedules import LEASE
 from app.services import collections, faces, resync, schedules, ticks
 from tests.clockwork import Clockwork
@@ -20,10 +20,13 @@ from tests.desk import Desk
 from tests.factories import SECRET_KEY, make_collection
 from tests.s3 import S3Server
 from workers import runtime, tasks
-from workers.fetch import make_s3_client
+from workers.fetch import Fetcher, make_s3_client
 from workers.schedules import run as ticking
 from workers.store import Store
 
+AWAY = Settings(
+    secret_key=SECRET_KEY, s3_endpoint_url="http://127.0.0.1:9", s3_access_key_id="a", s3_secret_access_key="b"
+)
 PEOPLE = {"CollectionId": "people"}
 pytestmark = pytest.mark.models
 
@@ -176,6 +179,27 @@ def test_an_object_whose_job_nobody_started_is_submitted_again(
     assert set(bucket.faces()) == {"in:one.jpg"}
 
 
+@pytest.mark.parametrize("for_long", [False, True])
+def test_an_object_whose_store_was_away_is_indexed_when_it_is_back(
+    bucket: Bucket,
+    portraits: dict[str, bytes],
+    desk: Desk,
+    worker: runtime.Runtime,
+    monkeypatch: pytest.MonkeyPatch,
+    for_long: bool,
+) -> None:
+    bucket.put("in/one.jpg", portraits["obama"])
+    with monkeypatch.context() as patched:
+        patched.setattr(worker, "fetcher", Fetcher(worker.dialer, make_s3_client(AWAY)))
+        assert bucket.sync() == {"Listed": 1, "New": 1}
+        for pause in FETCH_PAUSES if for_long else ():
+            desk.elapse(pause.total_seconds())
+            tasks.run_next("bulk")
+    desk.elapse(FETCH_PAUSES[0].total_seconds())
+    assert bucket.sync() == {"Listed": 1, "Retried" if for_long else "Unchanged": 1}
+    assert set(bucket.faces()) == {"in:one.jpg"}
+
+
 def test_a_collection_made_anew_is_filled_anew(bucket: Bucket, portraits: dict[str, bytes]) -> None:
     bucket.put("in/one.jpg", portraits["obama"])
     bucket.sync()
@@ -225,10 +249,7 @@ def test_a_bucket_that_is_not_there_fails_and_deletes_nothing(bucket: Bucket, po
 def test_a_store_that_is_away_is_asked_again_later(
     bucket: Bucket, worker: runtime.Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    away = Settings(
-        secret_key=SECRET_KEY, s3_endpoint_url="http://127.0.0.1:9", s3_access_key_id="a", s3_secret_access_key="b"
-    )
-    monkeypatch.setattr(worker, "store", Store(make_s3_client(away)))
+    monkeypatch.setattr(worker, "store", Store(make_s3_client(AWAY)))
     clockwork = bucket.clockwork
     schedules.run_now(clockwork.database, worker.doorbell, clockwork.account.account_id, bucket.schedule)
     assert ticking.run_some(worker)

@@ -1,6 +1,7 @@
 """What schedules do: retention deletes, the integrity check finds every planted fault and nothing else."""
 
 import uuid
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -118,6 +119,27 @@ def test_where_all_is_well_nothing_is_found(clockwork: Clockwork, runtime: Runti
     assert (tick["Status"], tick["Result"]["Collections"], found(tick)) == ("SUCCEEDED", 2, {})
 
 
+def plant_beside(connection: sa.Connection, collection_id: int) -> None:
+    """Leave rows behind in tables without foreign keys: of a face, of a user, of a collection, of a batch."""
+    nobody = {"collection_id": collection_id, "model": "2.0"}
+    connection.execute(sa.insert(schema.face_embeddings).values(**nobody, face_no=6000, emb32=b"x"))
+    connection.execute(sa.insert(schema.user_embeddings).values(**nobody, user_no=6000, vec32=b"x"))
+    for number in (collection_id, 2**31 - 1):
+        connection.execute(sa.insert(schema.face_crops).values(collection_id=number, face_no=6000, crop=b"x"))
+    for number in (1, 2):
+        connection.execute(sa.insert(schema.batch_items).values(batch_id=uuid.UUID(int=1), item_no=number, input={}))
+
+
+@pytest.fixture
+def swept(database: Database) -> Iterator[None]:
+    """Take away what belongs to no account, which every account is told of."""
+    yield
+    with database.transaction() as connection:
+        connection.execute(sa.delete(schema.batch_items))
+        connection.execute(sa.delete(schema.face_crops).where(schema.face_crops.c.collection_id == 2**31 - 1))
+
+
+@pytest.mark.usefixtures("swept")
 def test_every_planted_fault_is_found(
     clockwork: Clockwork, runtime: Runtime, account: Account, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,20 +170,25 @@ def test_every_planted_fault_is_found(
             .values(live_faces=59, live_users=2)
         )
         connection.execute(sa.insert(schema.blobs).values(job_id=uuid.UUID(job.job_id), name="Image", content=b"x"))
+        plant_beside(connection, collection.collection_id)
     tick = run(clockwork, runtime, clockwork.make())
     assert found(tick) == {
         "FacesWithoutEmbedding": 30,
-        "EmbeddingsWithoutFace": 2,
+        "EmbeddingsWithoutFace": 3,
         "UsersWithoutVector": 1,
-        "VectorsWithoutUser": 1,
+        "VectorsWithoutUser": 2,
+        "CropsWithoutFace": 1,
         "WrongCounters": 1,
         "BlobsOfEndedJobs": 1,
+        "BatchesGoneWithItemsLeft": 1,
+        "CollectionsGoneWithRowsLeft": 1,
     }
     result = tick["Result"]
     examples = result["FacesWithoutEmbedding"]["Examples"]
     assert len(examples) == MAX_EXAMPLES
     assert {example["FaceId"] for example in examples} <= set(face_ids[:30])
-    assert result["EmbeddingsWithoutFace"]["Examples"] == [{**PEOPLE, "Number": 5000}, {**PEOPLE, "Number": 2**40}]
+    orphans = [example["Number"] for example in result["EmbeddingsWithoutFace"]["Examples"]]
+    assert sorted(orphans) == [5000, 6000, 2**40]
     assert result["UsersWithoutVector"]["Examples"] == [{**PEOPLE, "UserId": "ada"}]
     assert result["WrongCounters"]["Examples"] == [{**PEOPLE, "FaceCount": 59, "UserCount": 2, "Faces": 60, "Users": 1}]
     assert result["BlobsOfEndedJobs"]["Examples"] == [{"JobId": job.job_id}]

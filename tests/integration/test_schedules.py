@@ -245,6 +245,23 @@ def test_a_disabled_schedule_comes_due_no_more_and_makes_up_for_nothing(clockwor
     assert clockwork.sweep() == 0
 
 
+def test_a_disabled_schedule_ends_what_is_queued_and_what_runs(clockwork: Clockwork, desk: Desk) -> None:
+    schedule, other = clockwork.make(), clockwork.make(name="other", cron="30 0 1 1 *")
+    account_id = clockwork.account.account_id
+    clockwork.elapse(timedelta(hours=2))
+    clockwork.sweep()
+    held = clockwork.claim()
+    assert ticks.advance(clockwork.database, held, lambda connection: Progress({"After": 7}, {"Faces": 7})) is not None
+    schedules.run_now(clockwork.database, desk.doorbell, account_id, other)
+    shown = schedules.change(clockwork.database, account_id, schedule, {"enabled": False})
+    assert [(tick["Status"], tick["Error"]["Code"]) for tick in shown["Ticks"]] == [("FAILED", "Disabled")] * 2
+    assert shown["Ticks"][1]["Result"] == {"Faces": 7}
+    assert clockwork.finish(held) is None
+    assert str(clockwork.claim().schedule_id) == other
+    schedules.run_now(clockwork.database, desk.doorbell, account_id, schedule)
+    assert str(clockwork.claim().schedule_id) == schedule  # who asks for it outright gets it
+
+
 def test_names_are_unique_in_an_account(clockwork: Clockwork, database: Database) -> None:
     clockwork.make()
     with pytest.raises(Conflict, match="check already exists"):

@@ -4,12 +4,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 
 import pytest
 
+from app import web_worker
+from app.web_worker import RequestSocket
 from tests.live import free_port
 
 THREADS = 4
@@ -126,6 +129,35 @@ def test_a_client_that_does_not_take_its_answer_gives_its_thread_back(connect: C
     for _ in range(THREADS):
         connect(HEAD.replace(b"/", b"/large", 1) + b"Content-Length: 0\r\n\r\n")
     assert seconds_for_a_request(connect) < 6
+
+
+def test_a_client_that_takes_a_stream_too_slowly_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_worker, "SEND_SECONDS", 1.0)
+    monkeypatch.setattr(web_worker, "BYTES_PER_SECOND", 1_000_000)
+    ours, theirs = socket.socketpair()
+    with RequestSocket(fileno=ours.detach()) as answer, theirs:
+        answer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        answer.begin()
+        reading = threading.Thread(target=sip, args=(theirs,))
+        reading.start()
+        started = time.monotonic()
+        with pytest.raises(BrokenPipeError):
+            stream(answer, seconds=8)
+        assert time.monotonic() - started < 4
+    reading.join()
+
+
+def stream(answer: RequestSocket, *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        answer.sendall(bytes(1000))
+
+
+def sip(connection: socket.socket) -> None:
+    """Read a little at a time, so that each piece of an answer finds room soon."""
+    with suppress(OSError):
+        while connection.recv(2000):
+            time.sleep(0.1)
 
 
 def test_a_refused_client_that_does_not_hang_up_holds_up_nobody(connect: Connect) -> None:

@@ -92,7 +92,7 @@ def test_a_failure_is_told_with_its_error(desk: Desk) -> None:
 
 def test_a_job_that_is_tried_again_is_not_told(desk: Desk) -> None:
     job = desk.submit(webhook_url=WEBHOOK_URL)
-    desk.outcomes.retry(desk.claim())
+    desk.retry(desk.claim())
     desk.elapse(1)
     desk.claim()
     desk.elapse(LEASE.total_seconds() + 1)

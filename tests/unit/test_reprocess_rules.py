@@ -28,6 +28,7 @@ RUNNING = Reprocess(
     user_cursor=0,
     error=None,
     created_at=BEGAN,
+    stalled_at=None,
     finished_at=None,
     rolled_back_at=None,
     keep_until=None,
@@ -77,7 +78,7 @@ def test_what_is_asked_must_be_understood(members: dict[str, Any]) -> None:
 
 
 def test_without_a_word_faces_stay_behind() -> None:
-    assert read_request({"FaceModelVersion": "2.0"}) == ("2.0", "keep-out")
+    assert read_request({"FaceModelVersion": "2.0"}) == ("2.0", "abort")
 
 
 def test_a_collection_moves_to_another_version_that_is_known() -> None:

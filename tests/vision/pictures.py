@@ -1,16 +1,46 @@
 """Pictures made for tests: encoded by OpenCV, or put together by hand where OpenCV cannot."""
 
+import math
 import struct
 import zlib
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
+from app.domain.faces import DetectedFace
 from workers.vision.arrays import Pixels
 
 
 def jpeg(pixels: Pixels, *options: int) -> bytes:
     return bytes(cv2.imencode(".jpg", np.ascontiguousarray(pixels), options)[1])
+
+
+def decoded(image: bytes) -> Pixels:
+    return np.asarray(cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+
+
+def rolled(pixels: Pixels, degrees: float) -> Pixels:
+    """Turn a picture clockwise on a grey square that holds all of it."""
+    height, width = pixels.shape[:2]
+    side = math.ceil(math.hypot(height, width))
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), -degrees, 1)
+    turn[:, 2] += side / 2 - width / 2, side / 2 - height / 2
+    return np.asarray(cv2.warpAffine(pixels, turn, (side, side), borderValue=(90, 90, 90)), np.uint8)
+
+
+def scattered(portraits: Sequence[tuple[Pixels, DetectedFace]], size: tuple[int, int], face_width: int) -> Pixels:
+    """Put portraits into a grid on grey, each scaled so that its face has a width in pixels; all must fit."""
+    sheet = np.full((size[1], size[0], 3), 110, np.uint8)
+    left = top = tallest = 0
+    for pixels, face in portraits:
+        factor = face_width / (face.box.width * pixels.shape[1])
+        small = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        if left + small.shape[1] > size[0]:
+            left, top, tallest = 0, top + tallest, 0
+        sheet[top : top + small.shape[0], left : left + small.shape[1]] = small
+        left, tallest = left + small.shape[1], max(tallest, small.shape[0])
+    return sheet
 
 
 def side_by_side(*images: bytes, heights: tuple[int, ...]) -> bytes:

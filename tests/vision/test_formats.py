@@ -1,15 +1,11 @@
 """What an image may be: JPEG and PNG in all their kinds, upright by Exif."""
 
-import csv
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 
 from app.domain.face_models import NEWEST
 from app.domain.faces import DetectedFace, iou
-from app.errors import InvalidImageFormat, InvalidParameter, ServiceError
 from tests.vision.pictures import chunk, exif, jpeg, palette_png, png, with_exif
 from workers.vision.arrays import Pixels
 from workers.vision.decode import open_picture
@@ -94,39 +90,3 @@ def test_small_faces_of_a_large_picture_are_cut_from_all_its_pixels(
         assert face.measures.width_pixels == pytest.approx(expected.measures.width_pixels, rel=0.05)
         cosine = float(np.frombuffer(face.embedding, "<f4") @ np.frombuffer(expected.embedding, "<f4"))
         assert cosine > 0.95
-
-
-REFUSED = {
-    "image.webp": InvalidImageFormat,
-    "image.gif": InvalidImageFormat,
-    "image.bmp": InvalidImageFormat,
-    "truncated.jpg": InvalidImageFormat,
-    "not_an_image.jpg": InvalidImageFormat,
-    "empty.jpg": InvalidImageFormat,
-    "tiny_40x50.jpg": InvalidParameter,
-    "wide_2000x60.jpg": InvalidParameter,
-}
-
-
-@pytest.mark.faces
-def test_the_collection_of_formats_reads_as_its_manifest_says(engine: FaceEngine, faces_dir: Path) -> None:
-    with (faces_dir / "manifest.csv").open(newline="") as stream:
-        files = [row["file"] for row in csv.DictReader(stream) if row["file"].startswith("formats/")]
-    expected = engine.analyze((faces_dir / "portraits/catherine_coleman.jpg").read_bytes())[0]
-    for file in files:
-        name, image = Path(file).name, (faces_dir / file).read_bytes()
-        if "noexif" in name:
-            continue  # turned pixels without Exif are not turned back
-        if name in REFUSED:
-            with pytest.raises(ServiceError) as caught:
-                engine.analyze(image)
-            assert type(caught.value) is REFUSED[name]
-        else:
-            assert_same_face(engine.analyze(image), expected, minimum=99.0)
-
-
-@pytest.mark.faces
-def test_pictures_without_people_give_no_face(engine: FaceEngine, faces_dir: Path) -> None:
-    pictures = sorted((faces_dir / "noface").glob("*.jpg"))
-    assert len(pictures) == 9
-    assert [engine.analyze(path.read_bytes()) for path in pictures] == [[]] * 9

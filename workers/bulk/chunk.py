@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 
 from app import service_model
 from app.domain.batches import Batch, Chunk, Item
-from app.domain.jobs import LEASE, Claim, Lane
+from app.domain.jobs import Claim, Lane
 from app.errors import InternalServerError, ServiceError, ServiceUnavailable
+from app.services import batches
 from app.services.batch_outcomes import Ended
 from app.services.outcomes import Complete
 from workers.insist import insist
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 
 #: What has ended is written at least this often, so that a chunk of slow pictures shows its progress too.
 _WRITE_SECONDS = 2.0
+
+#: Finished work waits this long for Postgres, or for a lock: there is nothing else to do without it.
+_PATIENCE_SECONDS = 600.0
 
 
 def run(chunk: Chunk, runtime: Runtime) -> None:
@@ -73,26 +77,40 @@ def _attempt(chunk: Chunk, item: Item, runtime: Runtime) -> Complete | ServiceEr
 def _write(
     chunk: Chunk, ended: Sequence[Ended], given_back: Sequence[Item], runtime: Runtime, *, last: bool
 ) -> Batch | None:
-    """End items in one transaction, for as long as the lease can last; None where it was lost."""
-
-    def write(some: Sequence[Ended], back: Sequence[Item], *, last: bool) -> Batch | None:
-        return insist(
-            lambda: runtime.batch_outcomes.finish(chunk, some, given_back=back, last=last), LEASE.total_seconds()
-        )
-
+    """End items in one transaction; None where the lease was lost."""
     try:
-        batch = write(ended, given_back, last=last)
+        batch = _finish(chunk, ended, given_back, runtime, last=last)
     except ServiceUnavailable:
         raise
     except Exception as error:  # one item's writes must not cost the others theirs
         log.error("chunk_not_written", exc_info=error, extra={"batch_id": chunk.batch_id})
         for one in ended:
-            _write_alone(one, lambda some: write(some, (), last=False))
-        batch = write((), given_back, last=last)
+            _write_alone(one, lambda some: _finish(chunk, some, (), runtime, last=False))
+        batch = _finish(chunk, (), given_back, runtime, last=last)
     if batch is None:
         log.warning("chunk_lease_lost", extra={"batch_id": chunk.batch_id})
     else:
         log.info("items_finished", extra={"batch_id": chunk.batch_id, "items": len(ended)})
+    return batch
+
+
+def _finish(
+    chunk: Chunk, ended: Sequence[Ended], given_back: Sequence[Item], runtime: Runtime, *, last: bool
+) -> Batch | None:
+    """End items as soon as Postgres can; where it could not for so long that the lease was lost, nobody crashed."""
+    tries = 0
+
+    def finish() -> Batch | None:
+        nonlocal tries
+        tries += 1
+        runtime.batch_heartbeat.advance(chunk)
+        if tries > 1:  # the heartbeat passes over a lease that is being finished
+            batches.renew(runtime.database, [chunk])
+        return runtime.batch_outcomes.finish(chunk, ended, given_back=given_back, last=last)
+
+    batch = insist(finish, _PATIENCE_SECONDS, stopping=runtime.stopping)
+    if batch is None and tries > 1:
+        runtime.batch_outcomes.pardon(chunk)
     return batch
 
 

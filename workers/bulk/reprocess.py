@@ -16,7 +16,7 @@ from app.domain import embeddings, images
 from app.domain.face_models import FaceModelVersion
 from app.domain.faces import BoundingBox, DetectedFace, iou
 from app.domain.jobs import Lane
-from app.domain.reprocesses import RENEW_SECONDS, Failure, Reason
+from app.domain.reprocesses import Failure, Reason
 from app.errors import ServiceError
 from app.services import reembedding
 from app.services.reembedding import Outcome, Page
@@ -24,7 +24,7 @@ from workers.fetch import may_come_back
 from workers.jobs.image import identify
 from workers.runtime import Runtime
 from workers.vision.crops import decode
-from workers.vision.models import ModelError
+from workers.vision.sessions import ModelError
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,8 @@ def step(runtime: Runtime, *, ring: bool = False) -> bool:
     if work is not None and ring:
         runtime.doorbell.ring(Lane.BULK)
     if isinstance(work, Page):
-        return _embed_and_store(work, runtime)
+        with runtime.page_heartbeat.hold(work):
+            return _embed_and_store(work, runtime)
     if work is not None:
         runtime.reembedding.advance(work)
     return work is not None
@@ -81,18 +82,16 @@ def _embed_and_store(page: Page, runtime: Runtime) -> bool:
 
 
 def embed(page: Page, runtime: Runtime) -> Outcome:
-    """Embed the faces of a page; raises Lost."""
-    outcome = Outcome()
+    """Embed the faces of a page that is held; raises Lost."""
+    outcome, heartbeat = Outcome(), runtime.page_heartbeat
     looks = _Looks(page, runtime)
-    renewed = time.monotonic()
     if page.faces and reembedding.is_poison(page):
         outcome.failures.append(_failure(page.faces[0], Unusable(Reason.CRASHED, "Three workers died of this face.")))
         return outcome
     for face in page.faces:
-        if time.monotonic() - renewed > RENEW_SECONDS:
-            if not runtime.reembedding.renew(page):
-                raise Lost
-            renewed = time.monotonic()
+        heartbeat.advance(page)
+        if heartbeat.is_stopped(page):
+            raise Lost
         if runtime.stopping.is_set():
             outcome.cut_short = True
             break

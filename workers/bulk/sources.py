@@ -6,10 +6,11 @@ where the next page begins, so any worker may read it.
 
 import logging
 import time
+from datetime import timedelta
 from typing import Any
 
 from app.domain.batches import MAX_LINE_BYTES, PAGE, NewItem, external_id_of_key, image_member
-from app.errors import InvalidParameter, InvalidS3Object, ServiceError
+from app.errors import InvalidParameter, S3Away, ServiceError, ServiceUnavailable
 from app.services.batch_expansion import Listing, Page
 from app.services.batch_intake import Intake, refused
 from workers.runtime import Runtime
@@ -19,33 +20,34 @@ log = logging.getLogger(__name__)
 #: A thread lists this long before it works on items again.
 _LISTING_SECONDS = 1.0
 
-#: A store that does not answer is asked again when the lease has run out, so often; then the batch fails.
-_TRIES = 20
+#: A store that does not answer is asked again after a pause that doubles up to the longest, so often; that is nine hours, and
+#: then the batch fails.
+_FIRST_PAUSE = timedelta(seconds=15)
+_LONGEST_PAUSE = timedelta(minutes=15)
+_TRIES = 40
 
 #: So much of a manifest is read at once; a line is shorter than that.
 _PIECE_BYTES = 4 * MAX_LINE_BYTES
 
 
 def list_some(runtime: Runtime) -> bool:
-    """Write some pages of a batch that is to be listed; False where there is none, or its store does not answer."""
+    """Write some pages of a batch that is to be listed; False where there is none."""
     listing = runtime.expansion.take(worker=runtime.worker)
     if listing is None:
         return False
     with runtime.batch_heartbeat.hold(listing):
         try:
-            answers = _list(listing, runtime)
+            _list(listing, runtime)
+        except ServiceUnavailable:
+            raise
         except ServiceError as error:
-            if error.retryable:
-                raise
             log.warning("batch_source_failed", extra={"batch_id": listing.batch.batch_id, "code": error.code})
             runtime.expansion.fail(listing, error)
-            answers = True
-    if answers:
-        runtime.expansion.release(listing)
-    return answers  # where it does not, the lease is left to run out: nobody asks before
+    runtime.expansion.release(listing)
+    return True
 
 
-def _list(listing: Listing, runtime: Runtime) -> bool:
+def _list(listing: Listing, runtime: Runtime) -> None:
     deadline = time.monotonic() + _LISTING_SECONDS
     going_on: Listing | None = listing
     while going_on is not None and time.monotonic() < deadline and not runtime.stopping.is_set():
@@ -59,17 +61,16 @@ def _list(listing: Listing, runtime: Runtime) -> bool:
             raise
         except Exception as error:  # the edge of the process: a store that does not answer, or a fault of ours
             log.warning("batch_source_silent", exc_info=error, extra={"batch_id": listing.batch.batch_id})
-            _count_failure(listing, runtime)
-            return False
-    return True
+            _postpone(listing, runtime)
+            break
 
 
-def _count_failure(listing: Listing, runtime: Runtime) -> None:
-    cursor = listing.batch.cursor or {}
-    tries = cursor.get("Tries", 0) + 1
+def _postpone(listing: Listing, runtime: Runtime) -> None:
+    tries = (listing.batch.cursor or {}).get("Tries", 0) + 1
     if tries >= _TRIES:
-        raise InvalidS3Object
-    runtime.expansion.add(listing, Page([], {**cursor, "Tries": tries}, complete=False))
+        raise S3Away
+    pause = min(_FIRST_PAUSE * 2 ** (tries - 1), _LONGEST_PAUSE)
+    runtime.expansion.postpone(listing, tries=tries, pause=pause)
 
 
 def _page(listing: Listing, runtime: Runtime) -> Page:

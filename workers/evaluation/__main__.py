@@ -18,7 +18,7 @@ from workers.evaluation.options import Options
 from workers.evaluation.peers import open_peer
 from workers.evaluation.summary import summary
 from workers.vision.engine import FaceEngine
-from workers.vision.models import ModelError
+from workers.vision.sessions import ModelError
 
 _SHOWN_EVERY_SECONDS = 10.0
 

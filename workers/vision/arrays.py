@@ -13,3 +13,6 @@ Floats = NDArray[np.floating[Any]]
 
 #: Places in another array.
 Indices = NDArray[np.integer[Any]] | list[int]
+
+#: Yes or no for each entry of another array.
+Flags = NDArray[np.bool_]

@@ -1,9 +1,7 @@
 """Pixels to boxes and five landmarks, with the YuNet network (Wu et al. 2023).
 
-Decoding of the network's output follows OpenCV's FaceDetectorYN, with which it agrees within 1e-4 pixels. Detection
-runs at a long side of 640: the network was trained on faces of 10 to 300 pixels, and on pictures of several
-megapixels it finds fewer faces at full size than at 640, at forty times the cost. Small pictures are enlarged to 320,
-which doubles what is found of faces below 20 pixels.
+Decoding of the network's output follows OpenCV's FaceDetectorYN, with which it agrees within 1e-4 pixels. Which looks
+at a picture are worth their time is decided in `workers.vision.search`.
 """
 
 from dataclasses import dataclass
@@ -11,11 +9,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from workers.vision.arrays import Floats, Indices, Pixels
-from workers.vision.models import Session
+from workers.vision.arrays import Flags, Floats, Indices, Pixels
+from workers.vision.sessions import Session
 
-LONG_SIDE = 640
-SHORTEST_LONG_SIDE = 320
 SCORE_THRESHOLD = 0.7
 OVERLAP_THRESHOLD = 0.3
 STRIDES = (8, 16, 32)
@@ -37,10 +33,52 @@ class Detections:
         """Give some of the faces, in the order of the indices."""
         return Detections(self.boxes[indices], self.points[indices], self.scores[indices])
 
+    def where(self, flags: Flags) -> "Detections":
+        """Give the flagged faces, in the same order."""
+        return self.at(np.flatnonzero(flags))
+
+    def and_those(self, others: "Detections") -> "Detections":
+        """Give these faces and then the others."""
+        return Detections(
+            np.concatenate([self.boxes, others.boxes]),
+            np.concatenate([self.points, others.points]),
+            np.concatenate([self.scores, others.scores]),
+        )
+
+    def but(self, index: int, face: "Detections") -> "Detections":
+        """Give these faces with another one in a place."""
+        boxes, points, scores = self.boxes.copy(), self.points.copy(), self.scores.copy()
+        boxes[index], points[index], scores[index] = face.boxes[0], face.points[0], face.scores[0]
+        return Detections(boxes, points, scores)
+
+    def without_overlaps(self) -> "Detections":
+        """Keep the best of boxes that overlap by more than 0.3 (intersection over union), best score first."""
+        if len(self) == 0:
+            return self
+        # OpenCV truncates boxes to whole pixels before it compares them; doing the same keeps the same faces.
+        boxes = [[int(value) for value in box] for box in self.boxes]
+        return self.at(list(cv2.dnn.NMSBoxes(boxes, self.scores.tolist(), 0.0, OVERLAP_THRESHOLD)))
+
+    def apart_from(self, others: "Detections") -> "Detections":
+        """Give the faces that overlap none of the others by more than two detections of one picture may."""
+        return self.where(np.all(_overlaps(self.boxes, others.boxes) <= OVERLAP_THRESHOLD, axis=1))
+
     def scaled(self, x: float, y: float) -> "Detections":
         """Give the same faces in a picture of another size."""
         factors = np.array([x, y], np.float32)
         return Detections(self.boxes * np.tile(factors, 2), self.points * factors, self.scores)
+
+    def placed(self, matrix: Floats) -> "Detections":
+        """Give the same faces where a 2 x 3 matrix of scale, rotation and shift brings them.
+
+        A box becomes the upright one around the ellipse that the rotated box holds: as wide and high as a face seen so.
+        """
+        rotation, shift = matrix[:, :2], matrix[:, 2]
+        centres = (self.boxes[:, :2] + self.boxes[:, 2:] / 2) @ rotation.T + shift
+        sizes = np.hypot(self.boxes[:, 2:3] * rotation[:, 0], self.boxes[:, 3:4] * rotation[:, 1])
+        boxes = np.concatenate([centres - sizes / 2, sizes], axis=1)
+        points = self.points @ rotation.T + shift
+        return Detections(boxes.astype(np.float32), points.astype(np.float32), self.scores)
 
 
 class Detector:
@@ -51,36 +89,29 @@ class Detector:
         self._input = session.get_inputs()[0].name
         self._outputs = [output.name for output in session.get_outputs()]
 
-    def detect(self, pixels: Pixels) -> Detections:
-        """Find the faces of a picture of any size, in its own pixels, best score first."""
+    def detect(self, pixels: Pixels, *, long_side: int, score: float = SCORE_THRESHOLD) -> Detections:
+        """Find the faces of a picture, resized for it to a long side, in its own pixels and best score first."""
         height, width = pixels.shape[:2]
-        resized = _resize(pixels)
-        found = self._run(resized)
+        resized = _resize(pixels, long_side)
+        found = self._run(resized, score)
         return found.scaled(width / resized.shape[1], height / resized.shape[0])
 
-    def _run(self, pixels: Pixels) -> Detections:
+    def _run(self, pixels: Pixels, score: float) -> Detections:
         planes = _padded_planes(pixels)
         values = self._session.run(self._outputs, {self._input: planes})
         outputs = dict(zip(self._outputs, values, strict=True))
-        levels = [_decode(outputs, stride, columns=planes.shape[3] // stride) for stride in STRIDES]
-        return _without_overlaps(
-            Detections(
-                np.concatenate([level.boxes for level in levels]),
-                np.concatenate([level.points for level in levels]),
-                np.concatenate([level.scores for level in levels]),
-            )
-        )
+        small, middle, large = (_decode(outputs, stride, planes.shape[3] // stride, score) for stride in STRIDES)
+        return small.and_those(middle).and_those(large).without_overlaps()
 
 
-def _resize(pixels: Pixels) -> Pixels:
-    """Bring the long side to 640 if it is longer, to 320 if it is shorter than that."""
+def _resize(pixels: Pixels, long_side: int) -> Pixels:
     height, width = pixels.shape[:2]
-    long_side = max(height, width)
-    goal = min(max(long_side, SHORTEST_LONG_SIDE), LONG_SIDE)
-    if goal == long_side:
+    factor = long_side / max(height, width)
+    if factor == 1:
         return pixels
-    size = max(1, round(width * goal / long_side)), max(1, round(height * goal / long_side))
-    interpolation = cv2.INTER_AREA if goal < long_side else cv2.INTER_LINEAR
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    # By less than half every pixel still counts without averaging areas, which took four times as long as decoding.
+    interpolation = cv2.INTER_AREA if factor < 0.5 else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(pixels, size, interpolation=interpolation), np.uint8)
 
 
@@ -92,11 +123,11 @@ def _padded_planes(pixels: Pixels) -> Floats:
     return planes
 
 
-def _decode(outputs: dict[str, Floats], stride: int, columns: int) -> Detections:
+def _decode(outputs: dict[str, Floats], stride: int, columns: int, score: float) -> Detections:
     """Read the faces of one grid: each cell offers one, relative to its own corner and in units of the stride."""
     classes, objects = outputs[f"cls_{stride}"][0, :, 0], outputs[f"obj_{stride}"][0, :, 0]
     scores = np.sqrt(np.clip(classes, 0, 1) * np.clip(objects, 0, 1))
-    cells = np.flatnonzero(scores >= SCORE_THRESHOLD)
+    cells = np.flatnonzero(scores >= score)
     corners = np.stack([cells % columns, cells // columns], axis=1).astype(np.float32)
     offsets = outputs[f"bbox_{stride}"][0][cells]
     sizes = np.exp(offsets[:, 2:]) * stride
@@ -105,11 +136,10 @@ def _decode(outputs: dict[str, Floats], stride: int, columns: int) -> Detections
     return Detections(np.concatenate([centres - sizes / 2, sizes], axis=1), points, scores[cells])
 
 
-def _without_overlaps(found: Detections) -> Detections:
-    """Keep the best of boxes that overlap by more than 0.3 (intersection over union), best score first."""
-    if len(found) == 0:
-        return found
-    # OpenCV truncates boxes to whole pixels before it compares them; doing the same keeps the same faces.
-    boxes = [[int(value) for value in box] for box in found.boxes]
-    keep = cv2.dnn.NMSBoxes(boxes, found.scores.tolist(), SCORE_THRESHOLD, OVERLAP_THRESHOLD)
-    return found.at([int(index) for index in keep])
+def _overlaps(boxes: Floats, others: Floats) -> Floats:
+    """Intersection over union of each of n boxes with each of m others (n x m)."""
+    corners, far = boxes[:, None, :2], boxes[:, None, :2] + boxes[:, None, 2:]
+    other_corners, other_far = others[None, :, :2], others[None, :, :2] + others[None, :, 2:]
+    both = np.prod(np.clip(np.minimum(far, other_far) - np.maximum(corners, other_corners), 0, None), axis=2)
+    areas = np.prod(boxes[:, 2:], axis=1)[:, None] + np.prod(others[:, 2:], axis=1)[None, :]
+    return np.asarray(both / (areas - both))

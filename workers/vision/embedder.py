@@ -9,7 +9,7 @@ import numpy as np
 
 from app.domain.face_models import Preprocessing
 from workers.vision.arrays import Floats, Pixels
-from workers.vision.models import Session
+from workers.vision.sessions import Session
 
 CHUNK = 8
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from workers.vision.alignment import CROP_SIZE
 from workers.vision.graphs import prepare_embedder
-from workers.vision.models import CPU, ModelError, open_session
+from workers.vision.sessions import CPU, ModelError, open_session
 
 #: A picture alone and in company must give the same embedding, as far as rounding allows.
 _TOLERANCE = 1e-3

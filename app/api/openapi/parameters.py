@@ -60,7 +60,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     ),
     "MaxLines": _query(
         "MaxResults",
-        "How many lines to read; absent: all that there are now.",
+        f"How many lines to read, {words.LARGEST_ANSWER:,} at most, and so many where it is absent.",
         {"type": "integer", "minimum": 1, "maximum": 999_999_999_999},
     ),
     "BatchOperation": _query(

@@ -97,8 +97,9 @@ ROUTES = [
         f"DELETE {_HERE}/crops",
         "deleteCrops",
         TAG,
-        "Delete all crops of a collection",
-        {200: Answer("How many there were.", reference("CropsDeleted"))},
+        "Delete crops of a collection",
+        {200: Answer("How many were deleted, and how many are left.", reference("CropsDeleted"))},
+        "A call deletes up to 10,000; repeat it until none is left.",
         parameters=_OF,
         errors=_NOT_FOUND,
     ),
@@ -115,7 +116,8 @@ def schemas() -> dict[str, Schema]:
             FaceModelVersion=m.said(m.text(pattern=f"^{words.VERSION_NAME}$"), "A registered face model version."),
             OnFailure=m.said(
                 m.one_of(words.ON_FAILURE),
-                "keep-out (the default): a face that cannot be embedded stays, and is found no more; abort: nothing changes.",
+                "Where a face cannot be embedded: abort (the default): nothing changes; keep-out: it stays, and is found no "
+                "more, unless that is all of them: then nothing changes either.",
             ),
         ),
         "Reprocess": m.answered(
@@ -154,5 +156,5 @@ def schemas() -> dict[str, Schema]:
         ),
         "Crops": m.answered("CollectionId KeepCrops Crops", CollectionId=m.text(), KeepCrops=keep, Crops=m.whole()),
         "CropsChange": m.taken("KeepCrops", KeepCrops=keep),
-        "CropsDeleted": m.answered("Deleted", Deleted=m.whole()),
+        "CropsDeleted": m.answered("Deleted Left", Deleted=m.whole(), Left=m.whole()),
     }

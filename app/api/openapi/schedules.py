@@ -49,7 +49,8 @@ ROUTES = [
         TAG,
         "Change a schedule",
         {200: Answer("The schedule as it is now.", reference("ScheduleWithTicks"))},
-        "Members that are absent stay as they are. With other settings a re-sync begins anew; what it indexed stays.",
+        "The key must be allowed what the runs do. Members that are absent stay as they are. With other settings a re-sync "
+        "begins anew; what it indexed stays. Disabling ends runs that wait or are under way.",
         ("ScheduleId",),
         {JSON: reference("ScheduleChange")},
         (*_NOT_FOUND, errors.Conflict),
@@ -69,7 +70,7 @@ ROUTES = [
         TAG,
         "Run a schedule now",
         {202: Answer("The run, which waits for its turn.", reference("Tick"))},
-        "Also where the schedule is disabled.",
+        "Also where the schedule is disabled. The key must be allowed what the run does.",
         ("ScheduleId",),
         errors=(*_NOT_FOUND, *WITH_BODY, errors.Conflict),
     ),

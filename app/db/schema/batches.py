@@ -46,10 +46,13 @@ batches = sa.Table(
     moment("created_at", now=True),
     moment("touched_at", now=True),  # the newest sign of whoever uploads the items
     moment("served_at", nullable=True),  # whose turn it is: the newest claim
+    moment("listed_at", nullable=True),  # likewise for reading its source on
+    moment("listable_at", nullable=True),  # its store did not answer, and is not asked again before
     moment("rung_at", nullable=True),
     moment("started_at", nullable=True),
     moment("paused_at", nullable=True),
     moment("stopped_at", nullable=True),  # no item is started any more
+    sa.Column("cut_short", sa.Boolean, nullable=False, server_default=sa.false()),  # it was stopped while it was listed
     moment("finished_at", nullable=True),
     moment("expires_at", nullable=True),
     sa.UniqueConstraint("account_id", "idempotency_key"),

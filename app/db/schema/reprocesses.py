@@ -24,6 +24,7 @@ reprocesses = sa.Table(
     sa.Column("error", JSONB(none_as_null=True)),
     moment("created_at", now=True),
     moment("served_at", nullable=True),  # when a worker last did something for it
+    moment("stalled_at", nullable=True),  # since then every worker that came found no model
     moment("finished_at", nullable=True),
     moment("rolled_back_at", nullable=True),
     moment("keep_until", nullable=True),  # then the version that is not searched is removed

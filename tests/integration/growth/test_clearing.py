@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from celery import Celery
 
 from app.config import Settings
-from app.db import faces, search_tables
+from app.db import faces, integrity, schema, search_tables
 from app.db.schema import bucket_work, dedicated_buckets
 from app.db.session import Database
 from app.domain.face_models import NEWEST
@@ -19,6 +19,8 @@ from tests.factories import SECRET_KEY, make_collection, random_embeddings
 from tests.growing import RNG, WANTED, Growing, rows
 from tests.integration.test_purge import Census
 from workers.runtime import Runtime
+
+OWNERS = (schema.collections.c.collection_id, bucket_work.c.collection_id)
 
 
 @pytest.fixture
@@ -48,6 +50,8 @@ def test_it_is_gone_at_once_and_later_nothing_is_left(growing: Growing, worker: 
         pass
     before = growing.row
     number = delete(growing)
+    with growing.database.transaction() as connection:
+        assert integrity.orphaned(connection, schema.faces.c.collection_id, *OWNERS) == 0, "it is being seen to"
     assert growing.search(WANTED, -1.0, known=before) == []
     with pytest.raises(AssertionError):
         _ = growing.row

@@ -1,7 +1,9 @@
 """What cannot be embedded, who dies of it, and what is left: a reprocess ends as its caller said, whatever happens."""
 
 import json
+import time
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 
 import cv2
@@ -14,8 +16,10 @@ from app.assets import AssetError
 from app.db import schema, search_tables
 from app.domain.crops import TAG
 from app.domain.face_models import VERSION_1, FaceModelVersion
-from app.domain.reprocesses import MAX_CRASHES, PAGE_LEASE, SOURCE_PAUSES
+from app.domain.jobs import HEARTBEAT
+from app.domain.reprocesses import MAX_CRASHES, MODEL_PATIENCE, PAGE_LEASE, SOURCE_PAUSES
 from app.errors import Conflict, InvalidParameter, ReprocessNotFound
+from app.services.crops import Crops
 from app.services.reembedding import Outcome, Page
 from tests.bulk import PEOPLE, Bulk
 from tests.factories import make_endpoint
@@ -23,6 +27,7 @@ from tests.picture_server import PictureServer
 from tests.vision.pictures import jpeg, side_by_side
 from workers.bulk import reprocess
 from workers.vision.arrays import Pixels
+from workers.vision.engine import FaceEngine
 
 pytestmark = pytest.mark.models
 
@@ -37,8 +42,16 @@ def bare(bulk: Bulk) -> Bulk:
     return bulk
 
 
+@pytest.fixture
+def kept(bare: Bulk, portraits: dict[str, bytes], pictures: PictureServer) -> Bulk:
+    """The same with a face that can be embedded anew, so that a reprocess is not given up."""
+    bare.index(pictures.put("kept", portraits["biden"]), "kept")
+    return bare
+
+
 def embed(page: Page, bulk: Bulk) -> Outcome:
-    return reprocess.embed(page, bulk.runtime)
+    with bulk.runtime.page_heartbeat.hold(page):
+        return reprocess.embed(page, bulk.runtime)
 
 
 def reasons(bulk: Bulk) -> list[tuple[str, str]]:
@@ -46,7 +59,8 @@ def reasons(bulk: Bulk) -> list[tuple[str, str]]:
     return [(failure["FaceId"], failure["Reason"]) for failure in shown]
 
 
-def test_a_face_without_source_stays_behind_and_is_listed(bare: Bulk, portraits: dict[str, bytes]) -> None:
+def test_a_face_without_source_stays_behind_and_is_listed(kept: Bulk, portraits: dict[str, bytes]) -> None:
+    bare = kept
     ids = bare.index_four(portraits)
     bare.call("CreateUser", CollectionId=PEOPLE, UserId="44th")
     bare.call("AssociateFaces", CollectionId=PEOPLE, UserId="44th", FaceIds=[ids["obama"]])
@@ -54,73 +68,108 @@ def test_a_face_without_source_stays_behind_and_is_listed(bare: Bulk, portraits:
     bare.start("keep-out")
     bare.work()
     shown = bare.show()
-    assert (shown["Status"], shown["Progress"]["Done"], shown["Failed"]) == ("SUCCEEDED", 0, 4)
+    assert (shown["Status"], shown["Progress"]["Done"], shown["Failed"]) == ("SUCCEEDED", 1, 4)
     assert sorted(reasons(bare)) == sorted((face_id, "NO_SOURCE") for face_id in ids.values())
-    assert bare.search(portraits["obama"])["FaceMatches"] == []
+    assert [m["Face"]["ExternalImageId"] for m in bare.search(portraits["obama"])["FaceMatches"]] == ["kept"]
     assert bare.call("SearchFaces", CollectionId=PEOPLE, FaceId=ids["obama"])["FaceMatches"] == []
     assert bare.call("SearchUsers", CollectionId=PEOPLE, UserId="44th")["UserMatches"] == []
     listed = bare.call("ListFaces", CollectionId=PEOPLE)
     assert listed["FaceModelVersion"] == "2.0"
-    assert {face["IndexFacesModelVersion"] for face in listed["Faces"]} == {"1.0"}
+    assert {face["FaceId"] for face in listed["Faces"] if face["IndexFacesModelVersion"] == "1.0"} == set(ids.values())
     bare.reprocesses.rollback(bare.account_id, PEOPLE)
     assert bare.search(portraits["obama"]) == before
 
 
+def test_a_reprocess_that_could_embed_nothing_switches_nothing(bare: Bulk, portraits: dict[str, bytes]) -> None:
+    ids = bare.index_four(portraits)
+    before = bare.search(portraits["obama"])
+    bare.start("keep-out")
+    bare.work()
+    shown = bare.show()
+    assert (shown["Status"], shown["Failed"], shown["Error"]["Code"]) == ("FAILED", 4, "NOTHING_EMBEDDED")
+    assert sorted(reasons(bare)) == sorted((face_id, "NO_SOURCE") for face_id in ids.values())
+    assert bare.search(portraits["obama"]) == before
+    bare.assert_clean(model="1.0", other=bare.second)
+
+
 @pytest.mark.parametrize("cleaned", [False, True])
 def test_who_stayed_behind_is_found_again_when_the_picture_comes_again(
-    bare: Bulk, portraits: dict[str, bytes], cleaned: bool
+    kept: Bulk, portraits: dict[str, bytes], cleaned: bool
 ) -> None:
-    (face_id,) = bare.index(portraits["obama"], "obama")
-    bare.start()
-    bare.work()
+    (face_id,) = kept.index(portraits["obama"], "obama")
+    kept.start()
+    kept.work()
     if cleaned:
-        bare.elapse(timedelta(days=8))
-        bare.work()
-    assert bare.search(portraits["obama"])["FaceMatches"] == []
-    assert bare.index(portraits["obama"], "obama") == [face_id]
-    (match,) = bare.search(portraits["obama"])["FaceMatches"]
+        kept.elapse(timedelta(days=8))
+        kept.work()
+    assert kept.search(portraits["obama"], threshold=80.0)["FaceMatches"] == []
+    assert kept.index(portraits["obama"], "obama") == [face_id]
+    (match,) = kept.search(portraits["obama"], threshold=80.0)["FaceMatches"]
     assert (match["Face"]["FaceId"], match["Face"]["IndexFacesModelVersion"]) == (face_id, "2.0")
     assert match["Similarity"] == pytest.approx(100, abs=1e-3)
-    bare.elapse(timedelta(days=8))
-    bare.work()
-    bare.assert_clean(model="2.0", other=VERSION_1)
-    assert bare.search(portraits["obama"])["FaceMatches"] == [match]
+    kept.elapse(timedelta(days=8))
+    kept.work()
+    kept.assert_clean(model="2.0", other=VERSION_1)
+    assert kept.search(portraits["obama"], threshold=80.0)["FaceMatches"] == [match]
+
+
+@pytest.mark.parametrize("cleaned", [False, True])
+def test_who_stayed_behind_stands_for_its_user_again_when_the_picture_comes_again(
+    kept: Bulk, portraits: dict[str, bytes], cleaned: bool
+) -> None:
+    (face_id,) = kept.index(portraits["obama"], "obama")
+    kept.call("CreateUser", CollectionId=PEOPLE, UserId="44th")
+    kept.call("AssociateFaces", CollectionId=PEOPLE, UserId="44th", FaceIds=[face_id])
+    kept.start()
+    kept.work()
+    if cleaned:
+        kept.elapse(timedelta(days=8))
+        kept.work()
+
+    def matches() -> list[str]:
+        result = kept.job("SearchUsersByImage", {"Bytes": portraits["obama2"]}).result
+        assert result is not None
+        return [match["User"]["UserId"] for match in result["UserMatches"]]
+
+    assert (matches(), len(reasons(kept))) == ([], 1)
+    kept.index(portraits["obama"], "obama")
+    assert (matches(), reasons(kept)) == (["44th"], [])
 
 
 def test_who_stayed_behind_in_one_version_may_come_along_into_the_next(
-    bare: Bulk, portraits: dict[str, bytes], pictures: PictureServer, third: FaceModelVersion
+    kept: Bulk, portraits: dict[str, bytes], pictures: PictureServer, third: FaceModelVersion
 ) -> None:
     url = pictures.put("obama", portraits["obama"])
-    (face_id,) = bare.index(url, "obama")
+    (face_id,) = kept.index(url, "obama")
     pictures.put("obama", 404)
-    bare.start()
-    bare.work()
-    bare.elapse(timedelta(days=8))
-    bare.work()
-    assert reasons(bare) == [(face_id, "SOURCE_UNAVAILABLE")]
+    kept.start()
+    kept.work()
+    kept.elapse(timedelta(days=8))
+    kept.work()
+    assert reasons(kept) == [(face_id, "SOURCE_UNAVAILABLE")]
     pictures.put("obama", portraits["obama"])
-    bare.reprocesses.start(bare.account_id, PEOPLE, third.version, "abort")
-    bare.work()
-    bare.elapse(timedelta(days=8))
-    bare.work()
-    (match,) = bare.search(portraits["obama"])["FaceMatches"]
+    kept.reprocesses.start(kept.account_id, PEOPLE, third.version, "abort")
+    kept.work()
+    kept.elapse(timedelta(days=8))
+    kept.work()
+    (match,) = kept.search(portraits["obama"], threshold=80.0)["FaceMatches"]
     assert match["Face"]["IndexFacesModelVersion"] == third.version
-    bare.assert_clean(model=third.version, other=bare.second)
+    kept.assert_clean(model=third.version, other=kept.second)
 
 
-def test_who_stayed_behind_is_found_again_after_the_way_back(bare: Bulk, portraits: dict[str, bytes]) -> None:
-    ids = bare.index_four(portraits)
-    before = bare.search(portraits["obama"])
-    bare.start()
-    bare.work()
-    bare.elapse(timedelta(days=8))
-    bare.work()
-    assert bare.collection().other_model is None
-    bare.call("AssociateFaces", CollectionId=PEOPLE, UserId=new_user(bare), FaceIds=list(ids.values()))
-    bare.reprocesses.start(bare.account_id, PEOPLE, "1.0", "abort")
-    bare.work()
-    assert bare.show()["Status"] == "SUCCEEDED"
-    assert [m["Similarity"] for m in bare.search(portraits["obama"])["FaceMatches"]] == [
+def test_who_stayed_behind_is_found_again_after_the_way_back(kept: Bulk, portraits: dict[str, bytes]) -> None:
+    ids = kept.index_four(portraits)
+    before = kept.search(portraits["obama"])
+    kept.start()
+    kept.work()
+    kept.elapse(timedelta(days=8))
+    kept.work()
+    assert kept.collection().other_model is None
+    kept.call("AssociateFaces", CollectionId=PEOPLE, UserId=new_user(kept), FaceIds=list(ids.values()))
+    kept.reprocesses.start(kept.account_id, PEOPLE, "1.0", "abort")
+    kept.work()
+    assert kept.show()["Status"] == "SUCCEEDED"
+    assert [m["Similarity"] for m in kept.search(portraits["obama"])["FaceMatches"]] == [
         m["Similarity"] for m in before["FaceMatches"]
     ]
 
@@ -160,17 +209,17 @@ def test_a_source_that_does_not_answer_is_tried_again(
 
 
 def test_a_source_that_never_answers_has_failed_in_the_end(
-    bare: Bulk, portraits: dict[str, bytes], pictures: PictureServer
+    kept: Bulk, portraits: dict[str, bytes], pictures: PictureServer
 ) -> None:
-    (face_id,) = bare.index(pictures.put("obama", portraits["obama"]), "obama")
+    (face_id,) = kept.index(pictures.put("obama", portraits["obama"]), "obama")
     pictures.put("obama", 503)
-    bare.start()
+    kept.start()
     for pause in (timedelta(), *SOURCE_PAUSES):
-        assert reasons(bare) == []
-        bare.elapse(pause)
-        bare.work()
-    assert reasons(bare) == [(face_id, "SOURCE_UNAVAILABLE")]
-    assert bare.show()["Status"] == "SUCCEEDED"
+        assert reasons(kept) == []
+        kept.elapse(pause)
+        kept.work()
+    assert reasons(kept) == [(face_id, "SOURCE_UNAVAILABLE")]
+    assert kept.show()["Status"] == "SUCCEEDED"
 
 
 @pytest.mark.parametrize(
@@ -261,10 +310,77 @@ def test_a_page_of_a_dead_worker_is_taken_by_another_and_its_ghost_stores_nothin
     bulk.elapse(LEASE_OVER)
     bulk.work()
     assert not bulk.runtime.reembedding.store(ghost, embed(ghost, bulk))
-    assert not bulk.runtime.reembedding.renew(ghost)
+    assert bulk.runtime.reembedding.renew([ghost]) == {ghost.key}
     shown = bulk.show()
     assert (shown["Status"], shown["Progress"]["Done"]) == ("SUCCEEDED", 4)
     assert len(bulk.rows(schema.face_embeddings)) == 4
+
+
+def once(bulk: Bulk, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Have something happen while the first face is embedded."""
+    original = bulk.runtime.engines.of
+    acts = [act]
+
+    def of(version: FaceModelVersion) -> FaceEngine:
+        if acts:
+            acts.pop()()
+        return original(version)
+
+    monkeypatch.setattr(bulk.runtime.engines, "of", of)
+
+
+def test_a_page_is_kept_however_long_its_worker_is_at_a_face(
+    bulk: Bulk, portraits: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bulk.index_four(portraits)
+    bulk.start()
+    taken: list[object] = []
+
+    def wait() -> None:
+        bulk.elapse(LEASE_OVER)
+        time.sleep(1.5 * HEARTBEAT.total_seconds())
+        taken.append(bulk.runtime.reembedding.take())
+
+    once(bulk, monkeypatch, wait)
+    assert bulk.step()
+    assert taken == [None]
+    bulk.work()
+    assert (bulk.show()["Status"], bulk.show()["Progress"]["Done"]) == ("SUCCEEDED", 4)
+
+
+def test_a_worker_that_lost_its_page_embeds_no_more_of_it(
+    bulk: Bulk, portraits: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bulk.index_four(portraits)
+    bulk.start()
+    heir: list[object] = []
+
+    def freeze() -> None:  # meanwhile another one takes the page, and the next beat notices
+        bulk.elapse(LEASE_OVER)
+        heir.append(bulk.runtime.reembedding.take())
+        heart = bulk.runtime.page_heartbeat
+        heart._stopped = heart._renew(list(heart._held.values()))
+
+    once(bulk, monkeypatch, freeze)
+    assert bulk.step()
+    assert isinstance(heir[0], Page)
+    assert bulk.rows(schema.face_embeddings) == []
+
+
+def test_a_reprocess_whose_pages_are_all_taken_holds_up_no_other(
+    bulk: Bulk, portraits: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.services.reembedding.PAGE_FACES", 1)
+    bulk.index(portraits["obama"], "obama")
+    bulk.call("CreateCollection", CollectionId="others", Tags={TAG: "true"})
+    for name in ("obama", "biden"):
+        bulk.index(portraits[name], name, "others")
+    bulk.start()
+    bulk.reprocesses.start(bulk.account_id, "others", bulk.second.version, "abort")
+    taken = [bulk.runtime.reembedding.take() for _ in range(3)]
+    names = [page.reprocess.collection_name for page in taken if isinstance(page, Page)]
+    assert names == [PEOPLE, "others", "others"]
+    assert bulk.runtime.reembedding.take() is None
 
 
 def test_a_face_that_kills_its_workers_is_given_up_alone(bulk: Bulk, portraits: dict[str, bytes]) -> None:
@@ -326,6 +442,17 @@ def test_a_deleted_collection_takes_everything_along(bulk: Bulk, portraits: dict
     assert bulk.desk.rows(schema.reprocess_pages) == []
 
 
+def test_a_purge_of_crops_is_done_in_bounded_calls(
+    bulk: Bulk, portraits: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bulk.index_four(portraits)
+    monkeypatch.setattr("app.services.crops._DELETED_AT_ONCE", 1)
+    monkeypatch.setattr("app.services.crops._TRANSACTIONS", 3)
+    crops = Crops(bulk.desk.database, default=False)
+    calls = [crops.purge(bulk.account_id, PEOPLE) for _ in range(3)]
+    assert calls == [{"Deleted": 3, "Left": 1}, {"Deleted": 1, "Left": 0}, {"Deleted": 0, "Left": 0}]
+
+
 def test_what_cannot_be_begun_is_refused(bulk: Bulk) -> None:
     with pytest.raises(ReprocessNotFound):
         bulk.show()
@@ -347,18 +474,43 @@ def test_an_empty_collection_switches_at_once(bulk: Bulk, portraits: dict[str, b
     assert len(bulk.search(portraits["obama2"], threshold=80.0)["FaceMatches"]) == 1
 
 
+def missing(version: FaceModelVersion) -> None:
+    raise AssetError(f"{version.embedder.name} is not on this machine.")
+
+
 def test_a_worker_without_the_model_leaves_the_page_to_others(
     bulk: Bulk, portraits: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bulk.index_four(portraits)
     bulk.start()
-
-    def of(version: FaceModelVersion) -> None:
-        raise AssetError(f"{version.embedder.name} is not on this machine.")
-
-    monkeypatch.setattr(bulk.runtime.engines, "of", of)
+    monkeypatch.setattr(bulk.runtime.engines, "of", missing)
     assert not bulk.step()
+    stalled = bulk.show()
+    assert (stalled["Status"], stalled["Error"]["Code"]) == ("IN_PROGRESS", "MODEL_MISSING")
+    assert stalled["Error"]["Retryable"]
     monkeypatch.undo()
     bulk.elapse(SOURCE_PAUSES[0])
     bulk.work()
     assert (bulk.show()["Status"], reasons(bulk)) == ("SUCCEEDED", [])
+    assert "Error" not in bulk.show()
+
+
+def test_a_model_that_no_worker_has_for_long_ends_the_reprocess(
+    bulk: Bulk, portraits: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bulk.index_four(portraits)
+    before = bulk.search(portraits["obama"])
+    bulk.start()
+    monkeypatch.setattr(bulk.runtime.engines, "of", missing)
+    for wait in (timedelta(), MODEL_PATIENCE - timedelta(minutes=1)):
+        bulk.elapse(wait)
+        assert not bulk.step()
+        assert bulk.show()["Status"] == "IN_PROGRESS"
+    bulk.elapse(timedelta(minutes=1))
+    assert not bulk.step()
+    bulk.work()
+    shown = bulk.show()
+    assert (shown["Status"], shown["Error"]["Code"], shown["Error"]["Retryable"]) == ("FAILED", "MODEL_MISSING", False)
+    monkeypatch.undo()
+    assert bulk.search(portraits["obama"]) == before
+    bulk.assert_clean(model="1.0", other=bulk.second)

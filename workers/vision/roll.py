@@ -1,0 +1,103 @@
+"""Faces that are rolled in the plane of the picture, seen again with their eyes level.
+
+The detector still finds many faces that lie or stand on their head, but with landmarks as if they were upright; what is
+embedded then is noise, and nothing but the length of the embedding tells. So there are two signs of a rolled face, its
+eye line and a short embedding, and one cure: a patch around the face is turned and looked at again. What is given is
+true of the picture: landmarks are where they are, and a box is as wide and high as the face lies in it.
+
+At similarity 80 between 94 and 99 % of genuine pairs match at any angle, where 94 % do upright and 1 % did upside down.
+Of 43,000 impostor pairs turned at random 4 match, and 2 upright. Upright portraits pay 1.9 % of their time
+(tests/benchmarks/test_turned_faces.py).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from workers.vision.arrays import Floats, Pixels
+from workers.vision.detector import Detections, Detector
+
+LEVEL_DEGREES = 6.0  # eye lines nearer to level than this are left as they are
+
+#: A patch has few pixels so that a look costs a millisecond, and shows of a face what the detector was trained on.
+_PATCH_SIDE = 192
+_PATCH_FACES = 2.2  # side of the patch in boxes
+
+#: In such a patch the detector gives a fifth of the true roll: 1.5 degrees for 8, 2.9 for 16, 4.1 for 25, all ± 1.
+_GAIN = 5.0
+_LARGEST_LEAN = 30.0
+_SMALLEST_LEAN = 7.5  # a degree and a half of seen roll: more looks would follow noise
+_MOST_LOOKS = 3
+
+_TURNS = range(0, 360, 45)
+_FINE_TURN = 22.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """A face in its true place, how far the patch was turned to show it, and how far it still leant there, in degrees."""
+
+    face: Detections
+    turn: float
+    lean: float
+
+
+def rolls(found: Detections) -> Floats:
+    """Give the slopes of the eye lines in degrees, -180..180, clockwise positive."""
+    x, y = (found.points[:, 1] - found.points[:, 0]).T
+    return np.asarray(np.degrees(np.arctan2(y, x)))
+
+
+def level(detector: Detector, pixels: Pixels, found: Detections) -> Detections:
+    """Look again at each face whose eyes are not level; the others stay as they are, and the order does."""
+    slopes = rolls(found)
+    for index in map(int, np.flatnonzero(np.abs(slopes) > LEVEL_DEGREES)):
+        found = found.but(index, _levelled(detector, pixels, found.at([index]), float(slopes[index])))
+    return found
+
+
+def turned(detector: Detector, pixels: Pixels, found: Detections) -> Detections:
+    """Turn each face all around and give it as it looks most like one; leave out what looks like a face in no turn."""
+    kept = found.at([])
+    for index in range(len(found)):
+        best = _best(detector, pixels, found.at([index]), _TURNS)
+        if best is not None:
+            around = (best.turn - _FINE_TURN, best.turn, best.turn + _FINE_TURN)
+            best = _best(detector, pixels, best.face, around) or best
+            kept = kept.and_those(_levelled(detector, pixels, best.face, best.turn + best.lean))
+    return kept
+
+
+def _best(detector: Detector, pixels: Pixels, face: Detections, turns: Iterable[float]) -> _Seen | None:
+    seen = [one for turn in turns if (one := _look(detector, pixels, face, turn)) is not None]
+    return max(seen, key=lambda one: float(one.face.scores[0]), default=None)
+
+
+def _levelled(detector: Detector, pixels: Pixels, face: Detections, turn: float) -> Detections:
+    """Turn the patch until the face leans no more in it."""
+    for _ in range(_MOST_LOOKS):
+        seen = _look(detector, pixels, face, turn)
+        if seen is None:
+            break
+        face, turn = seen.face, turn + seen.lean
+        if abs(seen.lean) <= _SMALLEST_LEAN:
+            break
+    return face
+
+
+def _look(detector: Detector, pixels: Pixels, face: Detections, turn: float) -> _Seen | None:
+    """Turn a patch around a face counter-clockwise and find the face in its middle; None if there is none."""
+    scale = _PATCH_SIDE / (float(face.boxes[0, 2:].max()) * _PATCH_FACES)
+    x, y = (float(value) for value in face.points[0].mean(axis=0))
+    to_patch: Floats = np.asarray(cv2.getRotationMatrix2D((x, y), turn, scale), np.float64)
+    to_patch[:, 2] += _PATCH_SIDE / 2 - np.array([x, y])
+    patch = np.asarray(cv2.warpAffine(pixels, to_patch, (_PATCH_SIDE, _PATCH_SIDE)), np.uint8)
+    found = detector.detect(patch, long_side=_PATCH_SIDE)
+    distances = np.abs(found.boxes[:, :2] + found.boxes[:, 2:] / 2 - _PATCH_SIDE / 2).max(axis=1)
+    if distances.min(initial=_PATCH_SIDE) > _PATCH_SIDE / _PATCH_FACES / 2:
+        return None  # at most a neighbour
+    seen = found.at([int(distances.argmin())])
+    lean = float(np.clip(_GAIN * rolls(seen)[0], -_LARGEST_LEAN, _LARGEST_LEAN))
+    return _Seen(seen.placed(np.asarray(cv2.invertAffineTransform(to_patch))), turn, lean)
