@@ -7,28 +7,16 @@ import numpy as np
 import pytest
 
 from app.domain.faces import DetectedFace
+from tests.vision.looks import Looks
 from tests.vision.pictures import decoded, jpeg, scattered
 from workers.vision.arrays import Pixels
 from workers.vision.decode import open_picture
-from workers.vision.detector import Detections, Detector
 from workers.vision.engine import FaceEngine
 from workers.vision.search import find
 
 pytestmark = pytest.mark.models
 
 FULL_HD = (1920, 1080)
-
-
-class Looks(Detector):
-    """A detector that counts."""
-
-    def __init__(self, engine: FaceEngine) -> None:
-        self._inner = engine._detector
-        self.long_sides: list[int] = []
-
-    def detect(self, pixels: Pixels, *, long_side: int, score: float = 0.7) -> Detections:
-        self.long_sides.append(long_side)
-        return self._inner.detect(pixels, long_side=long_side, score=score)
 
 
 @pytest.fixture

@@ -79,25 +79,28 @@ class FaceEngine:
         """List the faces, largest first, at most a hundred; raise what `decode.open_picture` raises."""
         picture = open_picture(image)
         seen = search.find(self._detector, picture)
-        guesses = roll.turned(self._detector, seen.pixels, seen.doubtful).apart_from(seen.found)
-        faces = self._faces(picture, seen.pixels, seen.found) + self._proven(picture, seen.pixels, guesses)
+        looks = roll.Looks(self._detector)
+        faces = self._faces(looks, picture, seen.pixels, _largest(seen.found, MAX_FACES_PER_IMAGE))
+        known = seen.found
+        guesses = roll.turned(looks, seen.pixels, seen.doubtful).apart_from(known)
+        faces += self._proven(looks, picture, seen.pixels, _largest(guesses, MAX_FACES_PER_IMAGE - len(faces)))
         if not faces or any(abs(face.pose.roll) > LYING_DEGREES for face in faces):
-            lying = search.find_turned(self._detector, seen.pixels, seen.found.and_those(guesses))
-            faces += self._proven(picture, seen.pixels, lying)
-        return by_size(faces)[:MAX_FACES_PER_IMAGE]
+            lying = search.find_turned(self._detector, seen.pixels, known.and_those(guesses))
+            faces += self._proven(looks, picture, seen.pixels, _largest(lying, MAX_FACES_PER_IMAGE - len(faces)))
+        return by_size(faces)
 
-    def _proven(self, picture: Picture, pixels: Pixels, guesses: Detections) -> list[DetectedFace]:
+    def _proven(self, looks: roll.Looks, picture: Picture, pixels: Pixels, guesses: Detections) -> list[DetectedFace]:
         """Give of what was found by guessing the faces that pass the lowest bar."""
-        faces = self._faces(picture, pixels, guesses)
+        faces = self._faces(looks, picture, pixels, guesses)
         return [face for face in faces if not quality_reasons(face, "LOW", self.version)]
 
-    def _faces(self, picture: Picture, pixels: Pixels, found: Detections) -> list[DetectedFace]:
+    def _faces(self, looks: roll.Looks, picture: Picture, pixels: Pixels, found: Detections) -> list[DetectedFace]:
         if len(found) == 0:
             return []
-        pixels, found = _with_enough_pixels(picture, pixels, _largest(found))
-        levelled = roll.level(self._detector, pixels, found)
+        pixels, found = _with_enough_pixels(picture, pixels, found)
+        levelled = roll.level(looks, pixels, found)
         source_scale = max(picture.header.width, picture.header.height) / max(pixels.shape[:2])
-        return [_face(view, pixels.shape, source_scale) for view in self._turned(pixels, found, levelled)]
+        return [_face(view, pixels.shape, source_scale) for view in self._turned(looks, pixels, found, levelled)]
 
     def _views(self, pixels: Pixels, found: Detections) -> list[View]:
         crops = align(pixels, found.points)
@@ -106,11 +109,11 @@ class FaceEngine:
             View(found.at([index]), crops[index], embeddings[index], float(norms[index])) for index in range(len(found))
         ]
 
-    def _turned(self, pixels: Pixels, found: Detections, levelled: Detections) -> Iterator[View]:
+    def _turned(self, looks: roll.Looks, pixels: Pixels, found: Detections, levelled: Detections) -> Iterator[View]:
         """Turn the faces that may be turned and believe what makes their embedding longest; leave out what is no face."""
         for index, view in enumerate(self._views(pixels, levelled)):
-            if self._may_be_turned(view):
-                again = roll.turned(self._detector, pixels, view.face)
+            if self._may_be_turned(view) and looks.suffice():
+                again = roll.turned(looks, pixels, view.face)
                 view = max(view, *self._views(pixels, again.and_those(found.at([index]))), key=lambda one: one.norm)
                 if len(again) == 0 and view.norm < self._upright_norm:
                     continue  # neither network knows it, whichever way it is turned
@@ -127,10 +130,10 @@ def _open_embedder(settings: Settings, version: FaceModelVersion) -> Embedder:
     return Embedder(open_embedder(settings, version), version.preprocessing)
 
 
-def _largest(found: Detections) -> Detections:
-    """Order by area, largest first, and leave out what is beyond the limit."""
+def _largest(found: Detections, limit: int) -> Detections:
+    """Order by area, largest first, and leave out what is beyond a limit."""
     areas = found.boxes[:, 2] * found.boxes[:, 3]
-    return found.at(np.argsort(-areas, kind="stable")[:MAX_FACES_PER_IMAGE])
+    return found.at(np.argsort(-areas, kind="stable")[:limit])
 
 
 def _with_enough_pixels(picture: Picture, pixels: Pixels, found: Detections) -> tuple[Pixels, Detections]:
