@@ -196,3 +196,16 @@ def test_a_missing_model_is_an_error_that_says_what_to_do(tmp_path: Path) -> Non
 def test_a_network_of_another_dimension_is_refused(settings: Settings) -> None:
     with pytest.raises(ModelError, match="embeddings of 128 numbers"):
         FaceEngine.load(settings, dataclasses.replace(NEWEST, dimension=512))
+
+
+def test_a_face_that_is_hard_to_know_is_given_as_it_was_found(
+    engine: FaceEngine, portraits: dict[str, bytes], known: dict[str, DetectedFace]
+) -> None:
+    """Half of it is covered: no turned look shows it again, and its embedding is short, but not below the lowest bar."""
+    pixels = cv2.imdecode(np.frombuffer(portraits["obama_partial_face"], np.uint8), cv2.IMREAD_COLOR)
+    box, factor = known["obama_partial_face"].box, 100 / known["obama_partial_face"].measures.width_pixels
+    small = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    small[:, int((box.left + box.width / 2) * small.shape[1]) :] = 90
+    (face,) = engine.analyze(bytes(cv2.imencode(".png", small)[1]))
+    assert face.measures.detector_score > SCORE_THRESHOLD
+    assert 8 <= face.measures.embedding_norm < 10

@@ -59,9 +59,9 @@ class Detections:
         boxes = [[int(value) for value in box] for box in self.boxes]
         return self.at(list(cv2.dnn.NMSBoxes(boxes, self.scores.tolist(), 0.0, OVERLAP_THRESHOLD)))
 
-    def apart_from(self, others: "Detections") -> "Detections":
-        """Give the faces that overlap none of the others by more than two detections of one picture may."""
-        return self.where(np.all(_overlaps(self.boxes, others.boxes) <= OVERLAP_THRESHOLD, axis=1))
+    def apart_from(self, boxes: Floats) -> "Detections":
+        """Give the faces that overlap none of m boxes (m x 4) by more than two detections of one picture may."""
+        return self.where(np.all(_overlaps(self.boxes, boxes) <= OVERLAP_THRESHOLD, axis=1))
 
     def scaled(self, x: float, y: float) -> "Detections":
         """Give the same faces in a picture of another size."""

@@ -81,11 +81,10 @@ class FaceEngine:
         seen = search.find(self._detector, picture)
         looks = roll.Looks(self._detector)
         faces = self._faces(looks, picture, seen.pixels, _largest(seen.found, MAX_FACES_PER_IMAGE))
-        known = seen.found
-        guesses = roll.turned(looks, seen.pixels, seen.doubtful).apart_from(known)
+        guesses = roll.turned(looks, seen.pixels, seen.doubtful).apart_from(_places(faces, seen.pixels))
         faces += self._proven(looks, picture, seen.pixels, _largest(guesses, MAX_FACES_PER_IMAGE - len(faces)))
         if not faces or any(abs(face.pose.roll) > LYING_DEGREES for face in faces):
-            lying = search.find_turned(self._detector, seen.pixels, known.and_those(guesses))
+            lying = search.find_turned(self._detector, seen.pixels).apart_from(_places(faces, seen.pixels))
             faces += self._proven(looks, picture, seen.pixels, _largest(lying, MAX_FACES_PER_IMAGE - len(faces)))
         return by_size(faces)
 
@@ -110,12 +109,15 @@ class FaceEngine:
         ]
 
     def _turned(self, looks: roll.Looks, pixels: Pixels, found: Detections, levelled: Detections) -> Iterator[View]:
-        """Turn the faces that may be turned and believe what makes their embedding longest; leave out what is no face."""
+        """Turn the faces that may be turned and believe what makes their embedding longest.
+
+        Left out is what looks like a face in no turn and is below the lowest quality bar; the rest stays as it was found.
+        """
         for index, view in enumerate(self._views(pixels, levelled)):
             if self._may_be_turned(view) and looks.suffice():
                 again = roll.turned(looks, pixels, view.face)
                 view = max(view, *self._views(pixels, again.and_those(found.at([index]))), key=lambda one: one.norm)
-                if len(again) == 0 and view.norm < self._upright_norm:
+                if len(again) == 0 and view.norm < self.version.quality_bars["LOW"].embedding_norm:
                     continue  # neither network knows it, whichever way it is turned
             yield view
 
@@ -134,6 +136,13 @@ def _largest(found: Detections, limit: int) -> Detections:
     """Order by area, largest first, and leave out what is beyond a limit."""
     areas = found.boxes[:, 2] * found.boxes[:, 3]
     return found.at(np.argsort(-areas, kind="stable")[:limit])
+
+
+def _places(faces: list[DetectedFace], pixels: Pixels) -> Floats:
+    """Give the boxes of faces (n x 4) in pixels of a picture."""
+    height, width = pixels.shape[:2]
+    boxes = [(face.box.left, face.box.top, face.box.width, face.box.height) for face in faces]
+    return np.array(boxes, np.float32).reshape(-1, 4) * np.array([width, height, width, height], np.float32)
 
 
 def _with_enough_pixels(picture: Picture, pixels: Pixels, found: Detections) -> tuple[Pixels, Detections]:

@@ -59,21 +59,23 @@ def _look_closer(detector: Detector, picture: Picture, first: Search, is_large: 
     pixels = picture.decode(picture.reduction(CLOSER_LONG_SIDE))
     factors = pixels.shape[1] / first.pixels.shape[1], pixels.shape[0] / first.pixels.shape[0]
     large, small = first.found.where(is_large).scaled(*factors), first.found.where(~is_large).scaled(*factors)
-    seen = detector.detect(pixels, long_side=min(max(pixels.shape[:2]), CLOSER_LONG_SIDE)).apart_from(large)
-    found = large.and_those(seen).and_those(small.apart_from(seen))
-    return Search(pixels, found, first.doubtful.scaled(*factors).apart_from(seen))
+    seen = detector.detect(pixels, long_side=min(max(pixels.shape[:2]), CLOSER_LONG_SIDE)).apart_from(large.boxes)
+    found = large.and_those(seen).and_those(small.apart_from(seen.boxes))
+    return Search(pixels, found, first.doubtful.scaled(*factors).apart_from(seen.boxes))
 
 
-def find_turned(detector: Detector, pixels: Pixels, known: Detections) -> Detections:
-    """Look at the picture lying on either side and standing on its head, for faces that are not known yet."""
+def find_turned(detector: Detector, pixels: Pixels) -> Detections:
+    """Look at the picture lying on either side and standing on its head."""
     height, width = pixels.shape[:2]
     side = min(max(height, width, SHORTEST_LONG_SIDE), LONG_SIDE)
-    seen = known.at([])
-    for turn, back in (
-        (cv2.ROTATE_90_CLOCKWISE, [[0, 1, 0], [-1, 0, height]]),
-        (cv2.ROTATE_180, [[-1, 0, width], [0, -1, height]]),
-        (cv2.ROTATE_90_COUNTERCLOCKWISE, [[0, -1, width], [1, 0, 0]]),
-    ):
-        found = detector.detect(np.asarray(cv2.rotate(pixels, turn), np.uint8), long_side=side)
-        seen = seen.and_those(found.placed(np.array(back, np.float64)))
-    return seen.without_overlaps().apart_from(known)
+    lying, inverted, lying_otherwise = (
+        detector.detect(np.asarray(cv2.rotate(pixels, turn), np.uint8), long_side=side).placed(
+            np.array(back, np.float64)
+        )
+        for turn, back in (
+            (cv2.ROTATE_90_CLOCKWISE, [[0, 1, 0], [-1, 0, height]]),
+            (cv2.ROTATE_180, [[-1, 0, width], [0, -1, height]]),
+            (cv2.ROTATE_90_COUNTERCLOCKWISE, [[0, -1, width], [1, 0, 0]]),
+        )
+    )
+    return lying.and_those(inverted).and_those(lying_otherwise).without_overlaps()
