@@ -21,13 +21,14 @@ from app.domain.faces import (
     Landmarks,
     Measures,
     by_size,
+    iou,
     quality_reasons,
 )
 from workers.vision import quality, roll, search
 from workers.vision.alignment import CROP_SIZE, align
 from workers.vision.arrays import Floats, Pixels
 from workers.vision.decode import Picture, open_picture
-from workers.vision.detector import Detections, Detector
+from workers.vision.detector import OVERLAP_THRESHOLD, Detections, Detector
 from workers.vision.embedder import Embedder
 from workers.vision.models import open_detector, open_embedder
 
@@ -81,12 +82,13 @@ class FaceEngine:
         seen = search.find(self._detector, picture)
         looks = roll.Looks(self._detector)
         faces = self._faces(looks, picture, seen.pixels, _largest(seen.found, MAX_FACES_PER_IMAGE))
-        guesses = roll.turned(looks, seen.pixels, seen.doubtful).apart_from(_places(faces, seen.pixels))
+        guesses = roll.turned(looks, seen.pixels, seen.doubtful).without_overlaps()
+        guesses = guesses.apart_from(_places(faces, seen.pixels))
         faces += self._proven(looks, picture, seen.pixels, _largest(guesses, MAX_FACES_PER_IMAGE - len(faces)))
         if not faces or any(abs(face.pose.roll) > LYING_DEGREES for face in faces):
             lying = search.find_turned(self._detector, seen.pixels).apart_from(_places(faces, seen.pixels))
             faces += self._proven(looks, picture, seen.pixels, _largest(lying, MAX_FACES_PER_IMAGE - len(faces)))
-        return by_size(faces)
+        return by_size(_apart(faces))
 
     def _proven(self, looks: roll.Looks, picture: Picture, pixels: Pixels, guesses: Detections) -> list[DetectedFace]:
         """Give of what was found by guessing the faces that pass the lowest bar."""
@@ -136,6 +138,15 @@ def _largest(found: Detections, limit: int) -> Detections:
     """Order by area, largest first, and leave out what is beyond a limit."""
     areas = found.boxes[:, 2] * found.boxes[:, 3]
     return found.at(np.argsort(-areas, kind="stable")[:limit])
+
+
+def _apart(faces: list[DetectedFace]) -> list[DetectedFace]:
+    """Keep the surest of faces that overlap: a turned look may give a face the place of its neighbour."""
+    kept: list[DetectedFace] = []
+    for face in sorted(faces, key=lambda one: one.measures.detector_score, reverse=True):
+        if all(iou(face.box, other.box) <= OVERLAP_THRESHOLD for other in kept):
+            kept.append(face)
+    return kept
 
 
 def _places(faces: list[DetectedFace], pixels: Pixels) -> Floats:
