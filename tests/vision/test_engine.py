@@ -15,7 +15,7 @@ from app.domain.faces import DetectedFace, iou, quality_reasons
 from workers.vision.alignment import CROP_SIZE
 from workers.vision.arrays import Floats, Pixels
 from workers.vision.decode import open_picture
-from workers.vision.detector import OVERLAP_THRESHOLD, SCORE_THRESHOLD
+from workers.vision.detector import MOST_FOUND, OVERLAP_THRESHOLD, SCORE_THRESHOLD
 from workers.vision.embedder import Embedder
 from workers.vision.engine import FaceEngine
 from workers.vision.graphs import prepare_embedder
@@ -209,3 +209,10 @@ def test_a_face_that_is_hard_to_know_is_given_as_it_was_found(
     (face,) = engine.analyze(bytes(cv2.imencode(".png", small)[1]))
     assert face.measures.detector_score > SCORE_THRESHOLD
     assert 8 <= face.measures.embedding_norm < 10
+
+
+def test_a_picture_gives_a_bounded_number_of_boxes_the_best_ones(engine: FaceEngine) -> None:
+    noise = np.random.default_rng(2).integers(0, 256, (640, 640, 3), np.uint8)
+    scores = engine._detector.detect(noise, long_side=640, score=0.0).scores
+    assert len(scores) == MOST_FOUND
+    assert np.all(np.diff(scores) <= 0)

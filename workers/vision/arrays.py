@@ -12,7 +12,7 @@ Pixels = NDArray[np.uint8]
 Floats = NDArray[np.floating[Any]]
 
 #: Places in another array.
-Indices = NDArray[np.integer[Any]] | list[int]
+Indices = NDArray[np.integer[Any]] | list[int] | slice
 
 #: Yes or no for each entry of another array.
 Flags = NDArray[np.bool_]

@@ -15,6 +15,10 @@ from workers.vision.sessions import Session
 SCORE_THRESHOLD = 0.7
 OVERLAP_THRESHOLD = 0.3
 STRIDES = (8, 16, 32)
+#: Boxes that are compared with each other, as many as OpenCV compares, and those that are given, best score first:
+#: a picture of millions of pixels has a cell for each 64, and what follows keeps tables of pairs.
+MOST_COMPARED = 5000
+MOST_FOUND = 300
 CELL = 32  # the network halves a picture five times
 
 
@@ -57,7 +61,7 @@ class Detections:
             return self
         # OpenCV truncates boxes to whole pixels before it compares them; doing the same keeps the same faces.
         boxes = [[int(value) for value in box] for box in self.boxes]
-        return self.at(list(cv2.dnn.NMSBoxes(boxes, self.scores.tolist(), 0.0, OVERLAP_THRESHOLD)))
+        return self.at(list(cv2.dnn.NMSBoxes(boxes, self.scores.tolist(), 0.0, OVERLAP_THRESHOLD, 1.0, MOST_COMPARED)))
 
     def apart_from(self, boxes: Floats) -> "Detections":
         """Give the faces that overlap none of m boxes (m x 4) by more than two detections of one picture may."""
@@ -90,7 +94,7 @@ class Detector:
         self._outputs = [output.name for output in session.get_outputs()]
 
     def detect(self, pixels: Pixels, *, long_side: int, score: float = SCORE_THRESHOLD) -> Detections:
-        """Find the faces of a picture, resized for it to a long side, in its own pixels and best score first."""
+        """Find at most 300 faces of a picture, resized for it to a long side, in its own pixels and best score first."""
         height, width = pixels.shape[:2]
         resized = _resize(pixels, long_side)
         found = self._run(resized, score)
@@ -101,7 +105,7 @@ class Detector:
         values = self._session.run(self._outputs, {self._input: planes})
         outputs = dict(zip(self._outputs, values, strict=True))
         small, middle, large = (_decode(outputs, stride, planes.shape[3] // stride, score) for stride in STRIDES)
-        return small.and_those(middle).and_those(large).without_overlaps()
+        return small.and_those(middle).and_those(large).without_overlaps().at(slice(MOST_FOUND))
 
 
 def _resize(pixels: Pixels, long_side: int) -> Pixels:
