@@ -1,10 +1,14 @@
 """Prepared networks: made once, held against the originals, never trusted without their digest."""
 
 import dataclasses
+import errno
+import fcntl
 import json
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import onnx
 import pytest
@@ -57,8 +61,8 @@ def test_a_damaged_prepared_file_is_made_again(fresh: Settings) -> None:
     assert path.read_bytes() == first
 
 
-def test_a_network_that_sees_faces_differently_is_refused(fresh: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare = graphs.prepare_embedder
+def rounded(prepare: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    """Prepare a network and lose what is behind the second digit of its larger weights."""
 
     def wrong(model: bytes) -> bytes:
         proto = onnx.load_from_string(prepare(model))
@@ -68,7 +72,47 @@ def test_a_network_that_sees_faces_differently_is_refused(fresh: Settings, monke
                 weight.CopyFrom(numpy_helper.from_array(values.round(2), weight.name))
         return bytes(proto.SerializeToString())
 
-    monkeypatch.setattr(graphs, "prepare_embedder", wrong)
+    return wrong
+
+
+@pytest.mark.parametrize("with_samples", [True, False])
+def test_a_detector_that_sees_pictures_differently_is_refused(
+    fresh: Settings, monkeypatch: pytest.MonkeyPatch, with_samples: bool
+) -> None:
+    if not with_samples:
+        shutil.rmtree(samples_folder(fresh))
+    monkeypatch.setattr(graphs, "prepare_detector", rounded(graphs.prepare_detector))
+    with pytest.raises(ModelError, match="gives other numbers once it is prepared"):
+        prepared_detector(fresh, NEWEST.detector)
+    assert prepared_files(fresh) == {}
+
+
+def test_a_detector_that_lacks_a_result_is_refused(fresh: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare = graphs.prepare_detector
+
+    def lacking(model: bytes) -> bytes:
+        proto = onnx.load_from_string(prepare(model))
+        del proto.graph.output[-1]
+        return bytes(proto.SerializeToString())
+
+    monkeypatch.setattr(graphs, "prepare_detector", lacking)
+    with pytest.raises(ModelError, match="has 12 results, and 11 once it is prepared"):
+        prepared_detector(fresh, NEWEST.detector)
+
+
+def test_where_files_cannot_be_locked_each_process_prepares_for_itself(
+    fresh: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(stream: IO[str], operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert prepared_detector(fresh, NEWEST.detector)
+    assert "face_detection_yunet_2023mar.onnx" in prepared_files(fresh)
+
+
+def test_a_network_that_sees_faces_differently_is_refused(fresh: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "prepare_embedder", rounded(graphs.prepare_embedder))
     with pytest.raises(ModelError, match="gives other numbers once it is prepared"):
         prepared_embedder(fresh, NEWEST)
     assert "face_recognition_sface_2021dec.onnx" not in prepared_files(fresh)

@@ -100,11 +100,15 @@ class Detector:
         found = self._run(resized, score)
         return found.scaled(width / resized.shape[1], height / resized.shape[0])
 
+    def outputs(self, pixels: Pixels) -> list[Floats]:
+        """Give what the network itself makes of a picture in its own size: scores, boxes and points of every cell."""
+        values: list[Floats] = self._session.run(self._outputs, {self._input: _padded_planes(pixels)})
+        return values
+
     def _run(self, pixels: Pixels, score: float) -> Detections:
-        planes = _padded_planes(pixels)
-        values = self._session.run(self._outputs, {self._input: planes})
-        outputs = dict(zip(self._outputs, values, strict=True))
-        small, middle, large = (_decode(outputs, stride, planes.shape[3] // stride, score) for stride in STRIDES)
+        outputs = dict(zip(self._outputs, self.outputs(pixels), strict=True))
+        columns = -(-pixels.shape[1] // CELL) * CELL
+        small, middle, large = (_decode(outputs, stride, columns // stride, score) for stride in STRIDES)
         return small.and_those(middle).and_those(large).without_overlaps().at(slice(MOST_FOUND))
 
 

@@ -3,7 +3,7 @@
 The original stays the truth. A prepared file is known by what it was made from, by the code that made it and by its own
 digest; where any of the three differs it is made again. `rekollect models pull` runs this module, and a worker that finds
 nothing prepared does the same, one at a time. A folder that cannot be written costs each start half a second, no more.
-Without the sample portraits on the machine the embedder is compared on noise, which the record beside the file tells.
+Without the sample portraits on the machine networks are compared on noise, which the record beside the file tells.
 """
 
 import contextlib
@@ -28,10 +28,9 @@ from workers.vision.detector import Detector
 from workers.vision.embedder import Embedder
 from workers.vision.sessions import CPU, ModelError, open_session
 
-#: 1 - cosine between what the file and the prepared network make of a face.
-_TOLERANCE = 1e-5
+#: Of what the file's network makes of a picture: how long the difference may be to what the prepared one makes of it.
+_TOLERANCE = 0.002
 _ORIGINAL_SIDE = 640  # the only input that the detector's file takes
-_TRACE_SCORE = 0.3
 
 Prepare = Callable[[bytes], bytes]
 Check = Callable[[bytes, bytes], int]
@@ -41,8 +40,11 @@ def prepared_detector(settings: Settings, file: ModelFile) -> bytes:
     """Give the detector's network, ready to be opened; raise AssetError or ModelError."""
 
     def check(original: bytes, model: bytes) -> int:
-        squares = [_square(pixels) for pixels in _samples(settings)]
-        return _agree(_landmarks(original, squares), _landmarks(model, squares), file)
+        squares = [*(_square(pixels) for pixels in _samples(settings)), _noise(1, _ORIGINAL_SIDE)[0]]
+        reference, changed = (Detector(open_session(one, CPU)) for one in (original, model))
+        for square in squares:
+            _agree(reference.outputs(square), changed.outputs(square), file)
+        return len(squares)
 
     return _once(settings, file, graphs.prepare_detector, check)
 
@@ -53,9 +55,9 @@ def prepared_embedder(settings: Settings, version: FaceModelVersion) -> bytes:
     def check(original: bytes, model: bytes) -> int:
         crops = _crops(settings)
         reference, changed = (Embedder(open_session(one, CPU), version.preprocessing) for one in (original, model))
-        return _agree(
-            [reference.embed(crop[None])[0] for crop in crops], list(changed.embed(crops)[0]), version.embedder
-        )
+        expected = np.concatenate([_raw(reference, crop[None]) for crop in crops])
+        _agree(list(expected), list(_raw(changed, crops)), version.embedder)
+        return len(crops)
 
     return _once(settings, version.embedder, graphs.prepare_embedder, check)
 
@@ -97,14 +99,11 @@ def _read(path: Path) -> bytes | None:
 @contextlib.contextmanager
 def _alone(target: Path) -> Iterator[None]:
     """Hold the lock of a file; where none can be made, each process prepares for itself."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        stream = target.with_suffix(".lock").open("w")
-    except OSError:
-        yield
-        return
-    with stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):  # not every file system has locks
+            target.parent.mkdir(parents=True, exist_ok=True)
+            stream = held.enter_context(target.with_suffix(".lock").open("w"))
+            fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
 
@@ -122,15 +121,14 @@ def _make(original: bytes, file: ModelFile, target: Path, prepare: Prepare, chec
     return model
 
 
-def _agree(expected: list[Floats], found: list[Floats], file: ModelFile) -> int:
-    """Count the faces; raise ModelError where the two networks see one differently."""
+def _agree(expected: list[Floats], found: list[Floats], file: ModelFile) -> None:
+    """Raise ModelError where the two networks make something else of a picture."""
+    if len(expected) != len(found):
+        raise ModelError(f"{file.name} has {len(expected)} results, and {len(found)} once it is prepared.")
     for one, other in zip(expected, found, strict=True):
-        cosine = float(np.vdot(one, other) / (np.linalg.norm(one) * np.linalg.norm(other)))
-        if not 1.0 - cosine <= _TOLERANCE:
-            raise ModelError(
-                f"{file.name} gives other numbers once it is prepared: the cosine of a face is {cosine:.6f}."
-            )
-    return len(expected)
+        apart = float(np.linalg.norm(one - other) / np.linalg.norm(one)) if one.shape == other.shape else np.inf
+        if not apart <= _TOLERANCE:
+            raise ModelError(f"{file.name} gives other numbers once it is prepared: they are {apart:.2g} apart.")
 
 
 def _samples(settings: Settings) -> Iterator[Pixels]:
@@ -149,19 +147,23 @@ def _square(pixels: Pixels) -> Pixels:
     return square
 
 
-def _landmarks(model: bytes, squares: list[Pixels]) -> list[Floats]:
-    detector = Detector(open_session(model, CPU))
-    found = [detector.detect(pixels, long_side=_ORIGINAL_SIDE, score=_TRACE_SCORE) for pixels in squares]
-    return [points.ravel() for one in found for points in one.points]
+def _raw(embedder: Embedder, crops: Pixels) -> Floats:
+    """Embed crops at the lengths that the network gave, for those are compared as well."""
+    embeddings, norms = embedder.embed(crops)
+    return np.asarray(embeddings * norms[:, None])
 
 
 def _crops(settings: Settings) -> Pixels:
     """Cut the faces out of the samples; without samples noise must do, of which networks make something as well."""
     detector = Detector(open_session(prepared_detector(settings, YUNET), CPU))
     cut = [align(pixels, detector.detect(pixels, long_side=_ORIGINAL_SIDE).points) for pixels in _samples(settings)]
-    blocks = CROP_SIZE // 8
-    noise = np.random.default_rng(1).integers(0, 256, (2, blocks, blocks, 3), np.uint8).repeat(8, 1).repeat(8, 2)
-    return np.concatenate([*cut, noise])
+    return np.concatenate([*cut, _noise(2, CROP_SIZE)])
+
+
+def _noise(number: int, side: int) -> Pixels:
+    """Make squares of coloured blocks, the same ones each time."""
+    blocks = np.random.default_rng(1).integers(0, 256, (number, side // 8, side // 8, 3), np.uint8)
+    return blocks.repeat(8, 1).repeat(8, 2)
 
 
 def main() -> int:
