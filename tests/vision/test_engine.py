@@ -198,17 +198,35 @@ def test_a_network_of_another_dimension_is_refused(settings: Settings) -> None:
         FaceEngine.load(settings, dataclasses.replace(NEWEST, dimension=512))
 
 
-def test_a_face_that_is_hard_to_know_is_given_as_it_was_found(
-    engine: FaceEngine, portraits: dict[str, bytes], known: dict[str, DetectedFace]
-) -> None:
-    """Half of it is covered: no turned look shows it again, and its embedding is short, but not below the lowest bar."""
+@pytest.fixture
+def half_covered(portraits: dict[str, bytes], known: dict[str, DetectedFace]) -> bytes:
+    """A face that no turned look shows again, and whose embedding is short, but not below the lowest bar."""
     pixels = cv2.imdecode(np.frombuffer(portraits["obama_partial_face"], np.uint8), cv2.IMREAD_COLOR)
     box, factor = known["obama_partial_face"].box, 100 / known["obama_partial_face"].measures.width_pixels
     small = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     small[:, int((box.left + box.width / 2) * small.shape[1]) :] = 90
-    (face,) = engine.analyze(bytes(cv2.imencode(".png", small)[1]))
+    return bytes(cv2.imencode(".png", small)[1])
+
+
+def test_a_face_that_is_hard_to_know_is_given_as_it_was_found(engine: FaceEngine, half_covered: bytes) -> None:
+    (face,) = engine.analyze(half_covered)
     assert face.measures.detector_score > SCORE_THRESHOLD
     assert 8 <= face.measures.embedding_norm < 10
+
+
+def test_a_face_that_no_look_has_moved_is_embedded_once(
+    engine: FaceEngine, half_covered: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded: list[int] = []
+    embed = Embedder.embed
+
+    def counting(embedder: Embedder, crops: Pixels) -> tuple[Floats, Floats]:
+        embedded.append(len(crops))
+        return embed(embedder, crops)
+
+    monkeypatch.setattr(Embedder, "embed", counting)
+    assert len(engine.analyze(half_covered)) == 1
+    assert embedded == [1]
 
 
 def test_a_picture_gives_a_bounded_number_of_boxes_the_best_ones(engine: FaceEngine) -> None:

@@ -104,6 +104,8 @@ class FaceEngine:
         return [_face(view, pixels.shape, source_scale) for view in self._turned(looks, pixels, found, levelled)]
 
     def _views(self, pixels: Pixels, found: Detections) -> list[View]:
+        if len(found) == 0:
+            return []
         crops = align(pixels, found.points)
         embeddings, norms = self._embedder.embed(crops)
         return [
@@ -118,7 +120,9 @@ class FaceEngine:
         for index, view in enumerate(self._views(pixels, levelled)):
             if self._may_be_turned(view) and looks.suffice():
                 again = roll.turned(looks, pixels, view.face)
-                view = max(view, *self._views(pixels, again.and_those(found.at([index]))), key=lambda one: one.norm)
+                was_moved = bool((found.points[index] != levelled.points[index]).any())
+                others = again.and_those(found.at([index])) if was_moved else again
+                view = max([view, *self._views(pixels, others)], key=lambda one: one.norm)
                 if len(again) == 0 and view.norm < self.version.quality_bars["LOW"].embedding_norm:
                     continue  # neither network knows it, whichever way it is turned
             yield view
