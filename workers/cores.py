@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 from app.domain.jobs import Lane
 
-#: Bulk work gets a turn at least this often, so that it goes on under any load.
+#: Bulk work gets a turn for every core at least this often, so that it goes on under any load: with the few threads that it has
+#: for a core, each waits some four seconds at most, however many cores there are.
 PATIENCE_SECONDS = 1.0
 
 
@@ -21,6 +22,7 @@ class Cores:
 
     def __init__(self, cores: int) -> None:
         self._free = cores  # while any is free nobody waits
+        self._patience = PATIENCE_SECONDS / cores
         self._urgent: deque[threading.Lock] = deque()
         self._bulk: deque[threading.Lock] = deque()
         self._bulk_at = 0.0  # when bulk work had its newest turn
@@ -50,7 +52,7 @@ class Cores:
 
     def _hand_on(self) -> None:
         with self._lock:
-            if self._bulk and (not self._urgent or time.monotonic() - self._bulk_at >= PATIENCE_SECONDS):
+            if self._bulk and (not self._urgent or time.monotonic() - self._bulk_at >= self._patience):
                 self._bulk_at = time.monotonic()
                 self._bulk.popleft().release()
             elif self._urgent:

@@ -73,6 +73,9 @@ def worker(arguments: argparse.Namespace) -> NoReturn:
     """Run jobs: fetch, look, search."""
     settings = Settings.from_environment()
     lanes = f"{Lane.INTERACTIVE},{Lane.BULK},{Lane.MAINTENANCE}"
+    # A look has one core. onnxruntime and OpenCV are told where they are opened, numpy's BLAS only hears its environment.
+    for library in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(library, "1")
     # Threads for what somebody waits for, as many for bulk work, and one that hears the next bell (workers.slots).
     _celery_worker("worker", lanes, 2 * SLOTS_PER_CORE * settings.worker_threads + 1)
 

@@ -1,8 +1,8 @@
 """Opens a network on an execution provider, ready to be shared by all threads.
 
-An onnxruntime session may be run by many threads at once. One thread inside a session is on purpose: a worker runs as
-many jobs as it has cores, and splitting one small network over cores cost 1.3 to 1.5 times the CPU when the machine
-was busy.
+An onnxruntime session may be run by many threads at once. One thread inside a session is on purpose: a worker looks at
+as many pictures as it has cores (workers.cores), and splitting one small network over cores cost 1.3 to 1.5 times the
+CPU when the machine was busy.
 """
 
 from typing import Any
