@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.domain.face_models import NEWEST
+from app.domain.face_models import NEWEST, registered
 from app.domain.faces import BoundingBox, DetectedFace, iou
 from app.errors import InvalidImageFormat, InvalidParameter, ServiceError
+from tests.vision.pictures import decoded, png
 from workers.vision.arrays import Floats
 from workers.vision.decode import open_picture
 from workers.vision.engine import FaceEngine
@@ -120,6 +121,18 @@ def test_pictures_without_people_give_no_face(collection: Collection) -> None:
     pictures = collection.under("noface/")
     assert len(pictures) == 9
     assert [row["file"] for row in pictures if collection.faces(row["file"])] == []
+
+
+def test_parts_of_them_give_none_either_where_the_length_of_an_embedding_tells_nothing(
+    engine: FaceEngine, collection: Collection
+) -> None:
+    another = registered("2.0", NEWEST.embedder, NEWEST.dimension, NEWEST.curve, NEWEST.preprocessing)
+    plain = FaceEngine(engine._detector, engine._embedder, another)
+    for row in collection.under("noface/"):
+        pixels = decoded((collection.folder / row["file"]).read_bytes())
+        height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
+        for top, left in ((0, 0), (0, width), (height, 0), (height, width)):
+            assert plain.analyze(png(pixels[top : top + height, left : left + width])) == [], row["file"]
 
 
 @pytest.mark.parametrize("folder", ["formats/", "hard/"])
