@@ -58,7 +58,11 @@ class Up:
 
     @property
     def pids(self) -> list[int]:
-        return [int(pid) for pid in re.findall(r"^\S+ +pid (\d+)", self._output.read_text(), re.MULTILINE)]
+        return [int(pid) for pid in re.findall(r"^\S+ +pid (\d+)", self.output, re.MULTILINE)]
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
 
     def call(self, method: str, path: str, body: object = None) -> Any:
         headers = {"Authorization": f"Bearer {KEY_ID}.{SECRET}", "Content-Type": "application/json"}
@@ -100,6 +104,14 @@ def left_of(pids: list[int]) -> list[int]:
     return found
 
 
+def release_when_asked_to_end(up: Up, pictures: HeldServer) -> None:
+    """Give the pictures once the worker was asked to end: processes end newest first, and the courier is newer by one."""
+    courier = int(re.findall(r"^courier +pid (\d+)", up.output, re.MULTILINE)[0])
+    wait_until(lambda: not left_of([courier]), lambda: "the courier ends")
+    time.sleep(1.0)
+    pictures.release()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_sigterm_finishes_the_running_jobs_leaves_nothing_and_the_rest_runs_at_the_next_start(
     tmp_path: Path, settings: Settings, pictures: HeldServer, hooks: HeldServer
@@ -118,7 +130,7 @@ def test_sigterm_finishes_the_running_jobs_leaves_nothing_and_the_rest_runs_at_t
         accepted = [up.call("POST", "/v1/jobs", job)["JobId"] for _ in range(SLOTS_PER_CORE + 3)]
         wait_until(lambda: len(pictures.paths) == SLOTS_PER_CORE, lambda: "a worker takes as many jobs as it has slots")
         assert set(up.pids) <= set(left_of(up.pids))
-        threading.Timer(3.0, pictures.release).start()  # by then every process was asked to end
+        threading.Thread(target=release_when_asked_to_end, args=(up, pictures)).start()
     assert up.process.returncode == 0
     assert left_of(up.pids) == []
     assert [path for path in tmp_path.rglob("*") if path.is_socket()] == []
