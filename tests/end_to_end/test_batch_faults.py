@@ -29,6 +29,7 @@ def submit(faulty: FaultyStack, count: int) -> str:
         "Items": items,
         "Webhook": {"Url": faulty.hooks.url},
     }
+    faulty.until(faulty.live.stack.ready, "an api that was killed is there again")
     answer = faulty.live.call("POST", "/v1/batches", body)
     assert answer.status == 202, answer.body
     batch_id: str = answer.json["BatchId"]
