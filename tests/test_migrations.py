@@ -2,7 +2,6 @@
 
 import re
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +20,7 @@ from app.services.collections import delete_collection
 from tests.factories import make_account, make_collection, random_embeddings
 from tests.fresh import fresh_database
 from tests.growing import Growing
+from tests.patience import wait_until
 
 PARTITION = re.compile(r"(faces_\d+|[fu]v_\w+_\d+)")
 SEARCH_TABLE = "fv_sface128"
@@ -118,10 +118,7 @@ def test_faces_are_read_while_an_index_over_them_is_built(url: str) -> None:
     with psycopg.connect(url) as writer, psycopg.connect(url, autocommit=True) as reader:
         writer.execute("LOCK faces IN ROW EXCLUSIVE MODE")  # what builds the index waits for whoever writes
         migrating.start()
-        deadline = time.monotonic() + 8
-        while not reader.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: reader.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall(), 8, pause=0.01)
         reader.execute("SET lock_timeout = '1s'")
         assert reader.execute("SELECT face_no FROM faces").fetchall() == []
     migrating.join()

@@ -16,6 +16,7 @@ from tests.contract.conftest import MakeKey
 from tests.contract.test_webhooks import Receiver
 from tests.contract.wire import problem
 from tests.live import Answer, LiveStack
+from tests.patience import wait_until
 from tests.scripted import ScriptedServer, answer, hang
 
 
@@ -97,9 +98,7 @@ def test_who_has_the_newest_state_gets_none_again(live: LiveStack, gallery: str)
 def test_a_running_job_is_canceled_and_stores_nothing(live: LiveStack, collection: str, hanging: str) -> None:
     input_ = {"CollectionId": collection, "Image": {"Url": hanging}}
     job_id = live.submit("IndexFaces", input_).json["JobId"]
-    deadline = time.monotonic() + 10
-    while live.call("GET", f"/v1/jobs/{job_id}").json["Status"] == "QUEUED" and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: live.call("GET", f"/v1/jobs/{job_id}").json["Status"] != "QUEUED")
     asked = job_of(live.call("POST", f"/v1/jobs/{job_id}/cancel"), 202)
     assert (asked["Status"], asked["Done"]) == ("IN_PROGRESS", False)
     assert asked["CancelRequestedAt"]

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +14,7 @@ from app.services.access_keys import NewKey
 from tests.contract.conftest import MakeKey
 from tests.contract.wire import problem
 from tests.live import Answer, LiveStack
+from tests.patience import wait_until
 
 SCHEDULES = "/v1/schedules"
 NOWHERE = "00000000-0000-0000-0000-000000000000"
@@ -62,10 +62,8 @@ def test_the_life_of_a_schedule(owner: Owner) -> None:
     assert (schedule["CatchUp"], schedule["Enabled"], schedule["Settings"]) == ("ONE", True, {})
     tick = owner.do("POST", schedule["Links"]["Run"], status=202)
     assert tick["Trigger"] == "MANUAL"
-    deadline = time.monotonic() + 20
-    while (shown := owner.do("GET", path))["LastRun"]["Status"] != "SUCCEEDED":
-        assert time.monotonic() < deadline, shown
-        time.sleep(0.2)
+    wait_until(lambda: owner.do("GET", path)["LastRun"]["Status"] == "SUCCEEDED", what=lambda: owner.do("GET", path))
+    shown = owner.do("GET", path)
     assert shown["LastRun"]["Result"]["Collections"] == 0
     assert shown["Ticks"] == [shown["LastRun"]]
     (listed,) = owner.do("GET", SCHEDULES)["Schedules"]
@@ -86,10 +84,7 @@ def test_retention_over_http(owner: Owner, portraits: dict[str, bytes]) -> None:
         owner.key.access_key_id)  # fmt: skip
     schedule = owner.create(RETENTION)
     owner.do("POST", schedule["Links"]["Run"], status=202)
-    deadline = time.monotonic() + 20
-    while rekognition.describe_collection(CollectionId="people")["FaceCount"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    wait_until(lambda: rekognition.describe_collection(CollectionId="people")["FaceCount"] == 0)
 
 
 @pytest.mark.parametrize(

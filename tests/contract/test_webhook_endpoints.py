@@ -12,9 +12,10 @@ from app.api.documents import MAX_BODY_BYTES
 from app.domain.scopes import Scope
 from app.services.access_keys import NewKey
 from tests.contract.conftest import MakeKey
-from tests.contract.test_webhooks import Receiver, in_turn, wait_until
+from tests.contract.test_webhooks import Receiver, in_turn
 from tests.contract.wire import problem, says_too_much, send, signed
 from tests.live import Answer, LiveStack
+from tests.patience import wait_until
 from tests.scripted import answer
 
 ENDPOINTS = "/v1/webhooks/endpoints"

@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import time
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -14,6 +12,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from app.domain.webhooks import MAX_BODY_BYTES
 from tests.contract.wire import problem
 from tests.live import LiveStack
+from tests.patience import wait_until
 from tests.scripted import Script, ScriptedServer, answer
 from tests.vision.pictures import jpeg
 
@@ -31,13 +30,6 @@ def _parts(request: bytes) -> tuple[dict[str, str], bytes]:
     head, _, body = request.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")[1:]
     return {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}, body
-
-
-def wait_until(happened: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, f"did not happen within {seconds} s"
-        time.sleep(0.05)
 
 
 def in_turn(*scripts: Script) -> Script:

@@ -14,6 +14,7 @@ import pytest
 
 from app.config import Settings
 from tests.live import LiveStack
+from tests.patience import wait_until
 
 SECONDS = 25
 
@@ -51,10 +52,8 @@ def test_three_beats_and_every_due_tick_exactly_once(stack: LiveStack) -> None:
                 life.enter_context(beat(stack))
                 time.sleep(chance.uniform(4, 6))
     stack.query("UPDATE schedules SET enabled = false, next_due_at = NULL WHERE schedule_id = %s", schedule)
-    deadline = time.monotonic() + 30
-    while stack.query("SELECT FROM ticks WHERE schedule_id = %s AND finished_at IS NULL", schedule):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    unfinished = "SELECT FROM ticks WHERE schedule_id = %s AND finished_at IS NULL"
+    wait_until(lambda: not stack.query(unfinished, schedule), 30)
     found = stack.query(
         "SELECT due_at, status, lease, failures FROM ticks WHERE schedule_id = %s ORDER BY due_at", schedule
     )

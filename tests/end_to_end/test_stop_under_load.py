@@ -20,6 +20,7 @@ from app.config import Settings
 from app.domain.jobs import SLOTS_PER_CORE
 from tests.held import HeldServer
 from tests.live import free_port
+from tests.patience import wait_until
 
 pytestmark = pytest.mark.models
 
@@ -49,7 +50,7 @@ class Up:
             )
 
     def __enter__(self) -> "Up":
-        wait_until(lambda: "\nready\n" in self._output.read_text(), self._output.read_text)
+        wait_until(lambda: "\nready\n" in self._output.read_text(), what=self._output.read_text)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -84,13 +85,6 @@ def hooks() -> Iterator[HeldServer]:
         yield server
 
 
-def wait_until(condition: Any, what: Any, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.05)
-
-
 def left_of(pids: list[int]) -> list[int]:
     """Name what lives of these processes and of all they started: each of them leads a session."""
     found = []
@@ -107,7 +101,7 @@ def left_of(pids: list[int]) -> list[int]:
 def release_when_asked_to_end(up: Up, pictures: HeldServer) -> None:
     """Give the pictures once the worker was asked to end: processes end newest first, and the courier is newer by one."""
     courier = int(re.findall(r"^courier +pid (\d+)", up.output, re.MULTILINE)[0])
-    wait_until(lambda: not left_of([courier]), lambda: "the courier ends")
+    wait_until(lambda: not left_of([courier]), what="the courier ends")
     time.sleep(1.0)
     pictures.release()
 
@@ -128,7 +122,7 @@ def test_sigterm_finishes_the_running_jobs_leaves_nothing_and_the_rest_runs_at_t
             "Webhook": {"Url": hooks.url},
         }
         accepted = [up.call("POST", "/v1/jobs", job)["JobId"] for _ in range(SLOTS_PER_CORE + 3)]
-        wait_until(lambda: len(pictures.paths) == SLOTS_PER_CORE, lambda: "a worker takes as many jobs as it has slots")
+        wait_until(lambda: len(pictures.paths) == SLOTS_PER_CORE, what="a worker takes as many jobs as it has slots")
         assert set(up.pids) <= set(left_of(up.pids))
         threading.Thread(target=release_when_asked_to_end, args=(up, pictures)).start()
     assert up.process.returncode == 0
@@ -139,5 +133,5 @@ def test_sigterm_finishes_the_running_jobs_leaves_nothing_and_the_rest_runs_at_t
     with Up(tmp_path) as up:
         jobs = [up.call("GET", f"/v1/jobs/{job_id}?wait=20") for job_id in accepted]
         assert [(job["Status"], job["Attempt"]) for job in jobs] == [("SUCCEEDED", 1)] * len(accepted)
-        wait_until(lambda: len(hooks.messages) >= len(accepted), lambda: "all webhooks arrive")
+        wait_until(lambda: len(hooks.messages) >= len(accepted), what="all webhooks arrive")
     assert sorted(json.loads(message.body)["data"]["JobId"] for message in hooks.messages) == sorted(accepted)

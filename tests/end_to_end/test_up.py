@@ -13,6 +13,7 @@ import pytest
 
 from tests.end_to_end.up_process import READY_SECONDS, Up, free_port, status_of
 from tests.local_servers import open_folder, sockets_under, wait_until_gone
+from tests.patience import wait_until
 
 __all__ = ["open_folder"]  # a fixture
 
@@ -110,18 +111,12 @@ def test_a_wrong_setting_is_named_before_anything_is_started(folder: Path, start
 def test_processes_that_die_are_started_again(folder: Path, start: Starter) -> None:
     up = start(folder).wait_until_ready()
     before = up.pids
-    for name in ("worker", "valkey", "postgres"):
+    killed = ("worker", "valkey", "postgres")
+    for name in killed:
         os.kill(before[name], signal.SIGKILL)
-    for name in ("worker", "valkey", "postgres"):
-        deadline = time.monotonic() + READY_SECONDS
-        while up.pids[name] == before[name]:
-            assert time.monotonic() < deadline, up.output
-            time.sleep(0.05)
+    wait_until(lambda: all(up.pids[name] != before[name] for name in killed), READY_SECONDS, what=lambda: up.output)
     assert "SIGKILL" in up.output
-    deadline = time.monotonic() + READY_SECONDS
-    while status_of(up) != 200:
-        assert time.monotonic() < deadline, up.output
-        time.sleep(0.1)
+    wait_until(lambda: status_of(up) == 200, READY_SECONDS, what=lambda: up.output, pause=0.1)
     assert up.end() == 0
     assert wait_until_gone(list(up.pids.values()), 0.0) == []
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from app.db import schema
 from app.domain.schedules import LEASE
 from tests.clockwork import Clockwork
+from tests.patience import wait_until
 
 SECONDS = 24
 ROOT = Path(__file__).parents[2]
@@ -87,7 +88,4 @@ def test_after_an_outage_of_all_beats_every_due_tick_is_made_up_for(clockwork: C
 
 
 def wait_for(clockwork: Clockwork, schedule: str, count: int) -> None:
-    deadline = time.monotonic() + 30
-    while len(clockwork.ticks(schedule)) < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    wait_until(lambda: len(clockwork.ticks(schedule)) >= count, 30, pause=0.2)

@@ -2,10 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
+from tests.patience import wait_until
 from workers.dispatcher import Dispatcher
 
 
@@ -29,13 +29,6 @@ class Shelf:
         if work == "bad":
             raise ValueError(work)
         self.done.append(work)
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def test_what_waits_is_done_from_the_start_and_whenever_it_is_woken() -> None:
