@@ -25,6 +25,7 @@ from app.services.bucket_work import BucketWork
 from app.services.growth import Growth
 from app.services.outcomes import Outcomes
 from app.services.reembedding import Page, Reembedding
+from workers.collection_cache import CollectionCache
 from workers.cores import Cores
 from workers.fetch import Fetcher, S3Client, make_s3_client
 from workers.heartbeat import Heartbeat
@@ -110,6 +111,11 @@ class Runtime:
     def cores(self) -> Cores:
         """Shares the cores between those threads."""
         return Cores(self.settings.worker_threads)
+
+    @cached_property
+    def collection_cache(self) -> CollectionCache:
+        """What items of batches know of the collections that they index into."""
+        return CollectionCache()
 
     @cached_property
     def stopping(self) -> threading.Event:

@@ -22,8 +22,9 @@ from workers.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
-#: What has ended is written at least this often, so that a chunk of slow pictures shows its progress too.
-_WRITE_SECONDS = 2.0
+#: What has ended is written at least this often, so that a chunk of slow pictures shows its progress too; a chunk of quick ones
+#: is written once.
+_WRITE_SECONDS = 5.0
 
 #: Finished work waits this long for Postgres, or for a lock: there is nothing else to do without it.
 _PATIENCE_SECONDS = 600.0

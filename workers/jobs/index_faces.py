@@ -8,10 +8,11 @@ from app.db import second_versions
 from app.domain import crops
 from app.domain.face_models import FaceModelVersion
 from app.domain.faces import choose
-from app.domain.jobs import Claim
+from app.domain.jobs import Claim, Lane
 from app.services import collections
 from app.services.indexing import IndexedImage, Indexing
 from app.services.outcomes import Complete
+from workers.collection_cache import Known
 from workers.jobs.image import look
 from workers.runtime import Runtime
 from workers.vision.crops import encode
@@ -20,10 +21,7 @@ from workers.vision.crops import encode
 def run(claim: Claim, runtime: Runtime) -> Complete:
     """Look at the image, choose its faces, and give the writes that store them."""
     request = claim.input
-    name = request["CollectionId"]
-    with runtime.database.statement() as connection:
-        collection = collections.get(connection, claim.account_id, name)
-        version, *others = second_versions.versions(connection, collection)
+    collection, (version, *others) = _collection(claim, runtime)
     image = look(claim, "Image", runtime, version)
     chosen, rejected = choose(
         image.faces,
@@ -43,7 +41,20 @@ def run(claim: Claim, runtime: Runtime) -> Complete:
         others=_embed(cut, others, claim, runtime) if collection.indexes_other else {},
         crops=[encode(crop) for crop in cut] if keeps else [],
     )
-    return Indexing(claim.account_id, name, indexed)
+    return Indexing(claim.account_id, request["CollectionId"], indexed)
+
+
+def _collection(claim: Claim, runtime: Runtime) -> Known:
+    name = claim.input["CollectionId"]
+
+    def read() -> Known:
+        with runtime.database.statement() as connection:
+            collection = collections.get(connection, claim.account_id, name)
+            return Known(collection, second_versions.versions(connection, collection))
+
+    if claim.lane == Lane.BULK:
+        return runtime.collection_cache.get(claim.account_id, name, read)
+    return read()
 
 
 def _embed(
