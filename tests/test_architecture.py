@@ -34,6 +34,7 @@ LAYERS = (
         "workers.drain",
         "workers.insist",
         "workers.slots",
+        "workers.collection_cache",
         "workers.cores",
         "workers.webhooks",
         "workers.fetch",
