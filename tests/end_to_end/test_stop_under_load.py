@@ -98,11 +98,10 @@ def left_of(pids: list[int]) -> list[int]:
     return found
 
 
-def release_when_asked_to_end(up: Up, pictures: HeldServer) -> None:
-    """Give the pictures once the worker was asked to end: processes end newest first, and the courier is newer by one."""
-    courier = int(re.findall(r"^courier +pid (\d+)", up.output, re.MULTILINE)[0])
-    wait_until(lambda: not left_of([courier]), what="the courier ends")
-    time.sleep(1.0)
+def release_when_asked_to_end(log: Path, pictures: HeldServer) -> None:
+    """Give the pictures once the worker was asked to end: Celery says so before it begins to."""
+    wait_until(lambda: "Warm shutdown" in log.read_text(), what="the worker is asked to end")
+    time.sleep(0.5)
     pictures.release()
 
 
@@ -110,6 +109,7 @@ def release_when_asked_to_end(up: Up, pictures: HeldServer) -> None:
 def test_sigterm_finishes_the_running_jobs_leaves_nothing_and_the_rest_runs_at_the_next_start(
     tmp_path: Path, settings: Settings, pictures: HeldServer, hooks: HeldServer
 ) -> None:
+    worker_log = tmp_path / ".rekollect/logs/worker.log"
     pictures.hold()
     with Up(tmp_path) as up:
         rekognition = boto3.session.Session().client(
@@ -124,11 +124,11 @@ def test_sigterm_finishes_the_running_jobs_leaves_nothing_and_the_rest_runs_at_t
         accepted = [up.call("POST", "/v1/jobs", job)["JobId"] for _ in range(SLOTS_PER_CORE + 3)]
         wait_until(lambda: len(pictures.paths) == SLOTS_PER_CORE, what="a worker takes as many jobs as it has slots")
         assert set(up.pids) <= set(left_of(up.pids))
-        threading.Thread(target=release_when_asked_to_end, args=(up, pictures)).start()
+        threading.Thread(target=release_when_asked_to_end, args=(worker_log, pictures)).start()
     assert up.process.returncode == 0
     assert left_of(up.pids) == []
     assert [path for path in tmp_path.rglob("*") if path.is_socket()] == []
-    assert (tmp_path / ".rekollect/logs/worker.log").read_text().count('"outcome": "succeeded"') == SLOTS_PER_CORE
+    assert len(re.findall('"job_finished".*"outcome": "succeeded"', worker_log.read_text())) == SLOTS_PER_CORE
 
     with Up(tmp_path) as up:
         jobs = [up.call("GET", f"/v1/jobs/{job_id}?wait=20") for job_id in accepted]

@@ -15,12 +15,24 @@ from tests.bulk import PEOPLE, Bulk
 from tests.integration.test_batch_items import BatchDesk
 from tests.picture_server import PictureServer
 from workers.bulk import chunk as chunks
+from workers.collection_cache import CollectionCache
 
 pytestmark = pytest.mark.models
 
 
+@pytest.mark.parametrize(
+    ("seconds", "third", "versions"),
+    [(2.0, "SUCCEEDED", ["1.0", "1.0", "1.0", "2.0"]), (0.0, "QUEUED", ["1.0", "1.0", "1.0"])],
+    ids=["read-anew", "known-of-before"],
+)
 def test_items_that_were_looked_at_before_the_start_are_looked_at_again(
-    bulk: Bulk, portraits: dict[str, bytes], pictures: PictureServer, monkeypatch: pytest.MonkeyPatch
+    bulk: Bulk,
+    portraits: dict[str, bytes],
+    pictures: PictureServer,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    third: str,
+    versions: list[str],
 ) -> None:
     names = ("obama", "biden", "obama2")
     items = [
@@ -31,6 +43,7 @@ def test_items_that_were_looked_at_before_the_start_are_looked_at_again(
     new = NewBatch(bulk.account_id, "IndexFaces", {"CollectionId": PEOPLE})
     batch, _ = batches.submit(bulk.desk.database, bulk.desk.doorbell, new, items)
     original, looked = bulk.runtime.engines.of, list[str]()
+    bulk.runtime.collection_cache = CollectionCache(lambda: seconds * len(looked))
 
     def of(version: FaceModelVersion) -> Any:
         looked.append(version.version)
@@ -40,10 +53,11 @@ def test_items_that_were_looked_at_before_the_start_are_looked_at_again(
 
     monkeypatch.setattr(bulk.runtime.engines, "of", of)
     chunks.run(desk.claim(), bulk.runtime)
-    assert desk.statuses(batch) == ["QUEUED", "QUEUED", "SUCCEEDED"]
-    assert (looked, [row["crashes"] for row in desk.rows(batch)]) == (["1.0", "1.0", "1.0", "2.0"], [0, 0, 0])
+    assert desk.statuses(batch) == ["QUEUED", "QUEUED", third]
+    assert (looked, [row["crashes"] for row in desk.rows(batch)]) == (versions, [0, 0, 0])
     past = schema.batch_items.c.available_at - RETRY_PAUSES[0]
     bulk.desk.change(sa.update(schema.batch_items).values(available_at=past))
+    bulk.runtime.collection_cache = CollectionCache()
     chunks.run(desk.claim(), bulk.runtime)
     ended = desk.get(batch)
     assert (ended.status, ended.succeeded, ended.failed) == (BatchStatus.SUCCEEDED, 3, 0)
