@@ -5,7 +5,7 @@ would allocate whatever a header claims, and gives half a picture for half a JPE
 decodes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -29,10 +29,14 @@ _REDUCED_JPEG = {
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A whole JPEG or PNG of acceptable size that is not decoded yet."""
+    """A whole JPEG or PNG of acceptable size; each size of it is decoded when it is first asked for, and kept.
+
+    One thread looks at a picture.
+    """
 
     image: bytes
     header: Header
+    _decoded: dict[int, Pixels] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def reduction(self, long_side: int) -> int:
         """Give the largest factor (1, 2, 4, 8) that leaves at least this long side."""
@@ -40,12 +44,17 @@ class Picture:
         return max(factor for factor in _REDUCED_JPEG if factor == 1 or have >= long_side * factor)
 
     def decode(self, reduction: int = 1) -> Pixels:
-        """Decode to upright BGR, smaller by the factor; colour spaces, bit depths and transparency are evened out."""
+        """Give upright BGR, smaller by the factor; colour spaces, bit depths and transparency are evened out."""
+        if reduction not in self._decoded:
+            self._decoded[reduction] = self._decode(reduction)
+        return self._decoded[reduction]
+
+    def _decode(self, reduction: int) -> Pixels:
         if self.header.format == "JPEG":
             return _imdecode(self.image, _REDUCED_JPEG[reduction])  # OpenCV applies the Exif orientation
-        pixels = _imdecode(self.image, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if reduction == 1:
-            return pixels
+            return _imdecode(self.image, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels = self.decode()
         size = -(-pixels.shape[1] // reduction), -(-pixels.shape[0] // reduction)
         return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 

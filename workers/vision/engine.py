@@ -1,9 +1,9 @@
 """FaceEngine.analyze: an image's bytes to its faces. The one door into vision, with `embed` for faces that are cut out already.
 
 An engine holds no state but its networks, so one is shared by all threads of a process. Detection looks at a small
-picture; crops are cut from it too, as long as its faces have at least about as many pixels as a crop, and otherwise
-from the full one. A face that is upright and clear is embedded as it was found: looking again is for faces whose eyes
-are not level or whose embedding is short, so that most pictures pay nothing for it.
+picture; a face is cut from it too where it has at least about as many pixels there as a crop, and otherwise from the
+full one, which is decoded once for all. A face that is upright and clear is embedded as it was found: looking again is
+for faces whose eyes are not level or whose embedding is short, so that most pictures pay nothing for it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -105,12 +105,12 @@ class FaceEngine:
         ]
 
     def _faces(self, looks: roll.Looks, picture: Picture, pixels: Pixels, found: Detections) -> list[DetectedFace]:
-        if len(found) == 0:
-            return []
-        pixels, found = _with_enough_pixels(picture, pixels, found)
-        levelled = roll.level(looks, pixels, found)
-        source_scale = max(picture.header.width, picture.header.height) / max(pixels.shape[:2])
-        return [_face(view, pixels.shape, source_scale) for view in self._turned(looks, pixels, found, levelled)]
+        faces = []
+        for source, part in _with_enough_pixels(picture, pixels, found):
+            levelled = roll.level(looks, source, part)
+            source_scale = max(picture.header.width, picture.header.height) / max(source.shape[:2])
+            faces += [_face(view, source.shape, source_scale) for view in self._turned(looks, source, part, levelled)]
+        return faces
 
     def _views(self, pixels: Pixels, found: Detections) -> list[View]:
         if len(found) == 0:
@@ -169,14 +169,15 @@ def _places(faces: list[DetectedFace], pixels: Pixels) -> Floats:
     return np.array(boxes, np.float32).reshape(-1, 4) * np.array([width, height, width, height], np.float32)
 
 
-def _with_enough_pixels(picture: Picture, pixels: Pixels, found: Detections) -> tuple[Pixels, Detections]:
-    """Go back to the full picture if the reduced one shows a face too small to fill its crop."""
-    height, width = pixels.shape[:2]
-    full_size = max(picture.header.width, picture.header.height)
-    if max(width, height) == full_size or found.boxes[:, 2].min() >= ENOUGH_PIXELS:
-        return pixels, found
-    full = picture.decode()
-    return full, found.scaled(full.shape[1] / width, full.shape[0] / height)
+def _with_enough_pixels(picture: Picture, pixels: Pixels, found: Detections) -> Iterator[tuple[Pixels, Detections]]:
+    """Go back to the full picture for the faces that the reduced one shows too small to fill their crops."""
+    is_reduced = max(picture.header.width, picture.header.height) > max(pixels.shape[:2])
+    is_small = (found.boxes[:, 2] < ENOUGH_PIXELS) & is_reduced
+    if not is_small.all():
+        yield pixels, found.where(~is_small)
+    if is_small.any():
+        full = picture.decode()
+        yield full, found.where(is_small).scaled(full.shape[1] / pixels.shape[1], full.shape[0] / pixels.shape[0])
 
 
 def _face(view: View, shape: tuple[int, ...], source_scale: float) -> DetectedFace:
