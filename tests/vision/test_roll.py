@@ -9,11 +9,13 @@ import pytest
 
 from app.domain.face_models import NEWEST, FaceModelVersion
 from app.domain.faces import DetectedFace
+from tests.vision.looks import Looks
 from tests.vision.pictures import decoded, jpeg, png, rolled
 from workers.vision.alignment import align
 from workers.vision.arrays import Floats, Pixels
 from workers.vision.decode import open_picture
 from workers.vision.detector import Detections
+from workers.vision.embedder import Embedder
 from workers.vision.engine import FaceEngine
 from workers.vision.roll import LEVEL_DEGREES, rolls
 from workers.vision.search import LONG_SIDE, SHORTEST_LONG_SIDE
@@ -100,6 +102,53 @@ def test_without_a_scale_of_norms_the_eye_line_alone_tells(engine: FaceEngine, u
     assert cosine(plain.analyze(png(rolled(upright, 30)))[0], expected) > 0.85
     overturned = [face for degrees in (120, 150, 210, 240) for face in plain.analyze(png(rolled(upright, degrees)))]
     assert min(cosine(face, expected) for face in overturned) < 0.4
+
+
+@pytest.fixture
+def blurred(engine: FaceEngine, portraits: dict[str, bytes]) -> list[Pixels]:
+    """Upright faces of 100 pixels whose embeddings are as short as those of turned ones."""
+    pixels = [decoded(portraits[name]) for name in ("obama", "obama3")]
+    factors = [100 / engine.analyze(png(one))[0].measures.width_pixels for one in pixels]
+    small = [
+        cv2.resize(one, None, fx=by, fy=by, interpolation=cv2.INTER_AREA)
+        for one, by in zip(pixels, factors, strict=True)
+    ]
+    return [np.asarray(cv2.GaussianBlur(one, (0, 0), 5), np.uint8) for one in small]
+
+
+@pytest.mark.models
+def test_a_doubtful_face_that_stands_costs_three_looks_and_one_on_its_head_is_turned_all_around(
+    engine: FaceEngine, blurred: list[Pixels]
+) -> None:
+    looks = Looks(engine)
+    counting = FaceEngine(looks, engine._embedder, NEWEST)
+    for pixels in blurred:
+        (standing,) = counting.analyze(png(rolled(pixels, 0)))
+        assert standing.measures.embedding_norm < (NEWEST.upright_norm or 0)
+        assert looks.long_sides[1:] == [192, 192, 192]
+        looks.long_sides.clear()
+        (overturned,) = counting.analyze(png(rolled(pixels, 180)))
+        assert apart(overturned.pose.roll, standing.pose.roll + 180) < 15
+        assert cosine(standing, overturned) > 0.85
+        assert looks.long_sides.count(192) > 10
+        looks.long_sides.clear()
+
+
+@pytest.mark.models
+def test_what_may_be_turned_of_a_picture_is_embedded_together(
+    engine: FaceEngine, blurred: list[Pixels], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded: list[int] = []
+    embed = Embedder.embed
+
+    def counting(embedder: Embedder, crops: Pixels) -> tuple[Floats, Floats]:
+        embedded.append(len(crops))
+        return embed(embedder, crops)
+
+    monkeypatch.setattr(Embedder, "embed", counting)
+    height = min(map(len, blurred))
+    assert len(engine.analyze(png(np.hstack([one[:height] for one in blurred])))) == 2
+    assert embedded == [2, 2]
 
 
 def with_version(engine: FaceEngine, version: FaceModelVersion) -> FaceEngine:

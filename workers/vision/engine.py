@@ -126,15 +126,22 @@ class FaceEngine:
 
         Left out is what looks like a face in no turn and is below the lowest quality bar; the rest stays as it was found.
         """
-        for index, view in enumerate(self._views(pixels, levelled)):
-            if self._may_be_turned(view) and looks.suffice():
-                again = roll.turned(looks, pixels, view.face)
-                was_moved = bool((found.points[index] != levelled.points[index]).any())
-                others = again.and_those(found.at([index])) if was_moved else again
-                view = max([view, *self._views(pixels, others)], key=lambda one: one.norm)
-                if len(again) == 0 and view.norm < self.version.quality_bars["LOW"].embedding_norm:
-                    continue  # neither network knows it, whichever way it is turned
-            yield view
+        views = self._views(pixels, levelled)
+        again = {
+            index: roll.turned(looks, pixels, view.face)
+            for index, view in enumerate(views)
+            if self._may_be_turned(view) and looks.suffice()
+        }
+        places = [index for index in again if (found.points[index] != levelled.points[index]).any()]
+        others = found.at(places)
+        for index, seen in again.items():
+            others, places = others.and_those(seen), places + [index] * len(seen)
+        for index, other in zip(places, self._views(pixels, others), strict=True):
+            views[index] = max(views[index], other, key=lambda one: one.norm)
+        for index, view in enumerate(views):
+            is_unseen = index in again and len(again[index]) == 0
+            if not is_unseen or view.norm >= self.version.quality_bars["LOW"].embedding_norm:
+                yield view
 
     def _may_be_turned(self, view: View) -> bool:
         """Judge by the length of the embedding, more strictly where the detector was in doubt too."""
