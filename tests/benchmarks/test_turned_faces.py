@@ -19,7 +19,7 @@ from app.config import Settings
 from app.domain.face_models import NEWEST
 from tests.vision.pictures import decoded, jpeg, rolled
 from workers.vision import roll
-from workers.vision.arrays import Floats, Pixels
+from workers.vision.arrays import Flags, Floats, Pixels
 from workers.vision.detector import Detections
 from workers.vision.engine import FaceEngine
 
@@ -81,9 +81,9 @@ def middle(engine: FaceEngine, pixels: Pixels, degrees: float = 0.0) -> Floats |
     return np.frombuffer(faces[int(np.argmin(off))].embedding, "<f4") if faces else None
 
 
-def matched(turned: list[Floats | None], others: list[Floats | None]) -> float:
+def matched(turned: list[Floats | None], others: list[Floats | None]) -> Flags:
     both = zip(turned, others, strict=True)
-    return float(np.mean([one is not None and other is not None and one @ other >= MATCH for one, other in both]))
+    return np.array([one is not None and other is not None and one @ other >= MATCH for one, other in both])
 
 
 def test_turned_faces_are_matched_as_upright_ones(
@@ -92,13 +92,17 @@ def test_turned_faces_are_matched_as_upright_ones(
     sides = [side for pair in pairs(engine, faces_dir) for side in (pair, pair[::-1])]
     others = [middle(engine, other) for _, other in sides]
     repaired = {degrees: matched([middle(engine, one, degrees) for one, _ in sides], others) for degrees in ANGLES}
+    kept = [np.mean(one[repaired[0]]) for one in repaired.values()]  # of those that match upright
     plain = unrepaired(engine, monkeypatch)
     before = {degrees: matched([middle(plain, one, degrees) for one, _ in sides], others) for degrees in ANGLES}
     with capsys.disabled():
         print(f"\n{len(sides)} genuine comparisons; matched at similarity 80\n  degrees  " + _row(ANGLES, "d"))
-        print(f"  plain    {_row(before.values(), '.3f')}\n  repaired {_row(repaired.values(), '.3f')}")
+        print(f"  plain    {_row(map(np.mean, before.values()), '.3f')}")
+        print(f"  repaired {_row(map(np.mean, repaired.values()), '.3f')}\n  kept     {_row(kept, '.3f')}")
     assert np.mean(list(repaired.values())) >= LEAST_MATCHED
-    assert min(repaired.values()) >= LEAST_MATCHED - 0.02  # one or two comparisons
+    # Two pairs, one in profile and one in the dark from below, match in no turn, and not upright either.
+    assert min(map(np.mean, repaired.values())) >= min(LEAST_MATCHED, np.mean(repaired[0]))
+    assert min(kept) >= LEAST_MATCHED
 
 
 def _row(values: Any, form: str) -> str:

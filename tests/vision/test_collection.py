@@ -156,7 +156,7 @@ def test_two_persons_are_known_alone_and_among_others(collection: Collection) ->
     for other in ("obama2", "obama3"):
         assert similarity(collection.faces(f"whitehouse/{other}.jpg")[0], obama) > 99
     assert len(collection.faces("whitehouse/two_people.jpg")) == 2
-    assert len(collection.faces("whitehouse/situation_room.jpg")) >= 11
+    assert len(collection.faces("whitehouse/situation_room.jpg")) >= 12
     for group in ("two_people", "situation_room"):
         faces = collection.faces(f"whitehouse/{group}.jpg")
         for person in (obama, biden):
@@ -164,15 +164,19 @@ def test_two_persons_are_known_alone_and_among_others(collection: Collection) ->
 
 
 def test_faces_of_scenes_are_found_where_they_are(collection: Collection, boxed: list[BoxedFace]) -> None:
-    """Also those that float on their head or lie; a reflection in a drop of water is the trap among them."""
+    """Also those that float on their head or lie. Of the five that are not found three are blurred or hardly to be seen, one
+    is 16 pixels wide, and one is the reflection in a drop of water before a face, which is given in its place.
+    """
     upright = [find(collection, one) is not None for one in boxed if one.upright]
     turned = [find(collection, one) is not None for one in boxed if not one.upright]
-    assert sum(upright) >= 0.97 * len(upright)
-    assert sum(turned) >= 0.85 * len(turned)
+    assert (len(upright), len(turned)) == (123, 19)
+    assert sum(upright) >= 120
+    assert sum(turned) >= 17
     scenes = {row["file"]: row["note"] for row in collection.under("scenes/")}
     counts = {file: int(count[0]) for file, note in scenes.items() if (count := re.match(r"\d+", note))}
     assert sum(counts.values()) == len(boxed) == 142
-    assert sum(max(len(collection.faces(file)) - count, 0) for file, count in counts.items()) <= 6
+    # A fist, and a face in a helmet that nobody counted.
+    assert sum(max(len(collection.faces(file)) - count, 0) for file, count in counts.items()) <= 2
 
 
 def test_who_is_named_on_a_scene_is_found_first_among_the_portraits(

@@ -137,8 +137,8 @@ def assert_agreement(settings: Settings, engine: FaceEngine, image: bytes) -> No
     if abs(roll) > LEVEL_DEGREES:
         return
     face = engine.analyze(image)[0]
-    assert dataclasses.astuple(face.box) == pytest.approx(tuple(box), abs=1e-3)
-    assert float(embedding(face) @ expected) > 0.999
+    assert dataclasses.astuple(face.box) == pytest.approx(tuple(box), abs=1e-6)
+    assert float(embedding(face) @ expected) > 0.9999
 
 
 def test_the_engine_agrees_with_opencv_on_samples(
@@ -165,14 +165,14 @@ def test_the_prepared_network_gives_the_numbers_of_the_file(settings: Settings) 
         planes = crop[None, :, :, ::-1].transpose(0, 3, 1, 2).astype(np.float32)
         raw = shipped.run(None, {"data": planes})[0][0]
         assert float(raw @ unit) / np.linalg.norm(raw) == pytest.approx(1.0, abs=1e-5)
-        assert norm == pytest.approx(np.linalg.norm(raw), rel=1e-3)
-        assert prepared.embed(crop[None])[0][0] == pytest.approx(unit, abs=1e-4)
+        assert norm == pytest.approx(np.linalg.norm(raw), rel=1e-5)
+        assert prepared.embed(crop[None])[0][0] == pytest.approx(unit, abs=1e-5)
 
 
 def test_boxes_do_not_overlap(engine: FaceEngine, portraits: dict[str, bytes]) -> None:
     faces = engine.analyze(mosaic(portraits["biden"], 3, 2, side=200))
     pairs = [(one, other) for one in faces for other in faces if one is not other]
-    assert all(iou(one.box, other.box) <= 0.35 for one, other in pairs)
+    assert all(iou(one.box, other.box) <= OVERLAP_THRESHOLD for one, other in pairs)
 
 
 def test_a_missing_provider_is_an_error_and_no_silent_cpu(settings: Settings) -> None:

@@ -95,6 +95,16 @@ def test_who_lies_or_stands_on_his_head_is_found_beside_others(engine: FaceEngin
 
 
 @pytest.mark.models
+@pytest.mark.faces
+@pytest.mark.parametrize("degrees", [45, 135, 225, 315])
+def test_a_face_alone_in_its_picture_is_found_at_any_slant(engine: FaceEngine, faces_dir: Path, degrees: int) -> None:
+    """One in fourteen is seen in no quarter turn, and leaves no trace in the picture as it is."""
+    paths = sorted((faces_dir / "gallery_gray").glob("*.jpg"))[::9]
+    counts = {path.name: len(engine.analyze(jpeg(rolled(decoded(path.read_bytes()), degrees)))) for path in paths}
+    assert set(counts.values()) == {1}, counts
+
+
+@pytest.mark.models
 def test_without_a_scale_of_norms_the_eye_line_alone_tells(engine: FaceEngine, upright: Pixels) -> None:
     """It tells of leaning faces, but not of all that stand on their head."""
     plain = with_version(engine, dataclasses.replace(NEWEST, upright_norm=None))

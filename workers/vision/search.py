@@ -7,12 +7,14 @@ a trace there, a box with a low score, and that is what a closer look costs its 
 a portrait rose by 0.09 in the mean. Of 147 portraits of five megapixels six take the closer look in vain.
 """
 
+import math
 from dataclasses import dataclass
+from functools import reduce
 
 import cv2
 import numpy as np
 
-from workers.vision.arrays import Flags, Pixels
+from workers.vision.arrays import Flags, Floats, Pixels
 from workers.vision.decode import Picture
 from workers.vision.detector import SCORE_THRESHOLD, Detections, Detector
 
@@ -65,7 +67,7 @@ def _look_closer(detector: Detector, picture: Picture, first: Search, is_large: 
 
 
 def find_turned(detector: Detector, pixels: Pixels) -> Detections:
-    """Look at the picture lying on either side and standing on its head."""
+    """Look at the picture lying on either side and standing on its head, and slanted where that shows nothing."""
     height, width = pixels.shape[:2]
     side = min(max(height, width, SHORTEST_LONG_SIDE), LONG_SIDE)
     lying, inverted, lying_otherwise = (
@@ -78,4 +80,19 @@ def find_turned(detector: Detector, pixels: Pixels) -> Detections:
             (cv2.ROTATE_90_COUNTERCLOCKWISE, [[0, -1, width], [1, 0, 0]]),
         )
     )
-    return lying.and_those(inverted).and_those(lying_otherwise).without_overlaps()
+    found = lying.and_those(inverted).and_those(lying_otherwise)
+    return (found if len(found) else _find_slanted(detector, pixels)).without_overlaps()
+
+
+def _find_slanted(detector: Detector, pixels: Pixels) -> Detections:
+    """Look at a small copy of the picture on each of its corners."""
+    height, width = pixels.shape[:2]
+    scale = SHORTEST_LONG_SIDE * math.sqrt(2) / (height + width)  # so that the square holds all of it
+    found = []
+    for degrees in (45, 135, 225, 315):
+        slant: Floats = np.asarray(cv2.getRotationMatrix2D((width / 2, height / 2), degrees, scale), np.float64)
+        slant[:, 2] += (SHORTEST_LONG_SIDE - np.array([width, height])) / 2
+        slanted = np.asarray(cv2.warpAffine(pixels, slant, (SHORTEST_LONG_SIDE, SHORTEST_LONG_SIDE)), np.uint8)
+        seen = detector.detect(slanted, long_side=SHORTEST_LONG_SIDE)
+        found.append(seen.placed(np.asarray(cv2.invertAffineTransform(slant))))
+    return reduce(Detections.and_those, found)
