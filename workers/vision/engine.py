@@ -1,11 +1,13 @@
 """FaceEngine.analyze: an image's bytes to its faces. The one door into vision, with `embed` for faces that are cut out already.
 
 An engine holds no state but its networks, so one is shared by all threads of a process. Detection looks at a small
-picture; a face is cut from it too where it has at least about as many pixels there as a crop, and otherwise from the
-full one, which is decoded once for all. A face that is upright and clear is embedded as it was found: looking again is
-for faces whose eyes are not level or whose embedding is short, so that most pictures pay nothing for it.
+picture; a face is cut from it too where it has at least about as many pixels there as a crop, and otherwise from a
+larger one, up to the full one; each is decoded once for all. A face that is upright and clear is embedded as it was
+found: looking again is for faces whose eyes are not level or whose embedding is short, so that most pictures pay
+nothing for it.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -32,7 +34,7 @@ from workers.vision.detector import OVERLAP_THRESHOLD, Detections, Detector
 from workers.vision.embedder import Embedder
 from workers.vision.models import open_detector, open_embedder
 
-ENOUGH_PIXELS = 100  # box width that fills a 112 pixel crop; narrower faces are cut from the full picture
+ENOUGH_PIXELS = 100  # box width that fills a 112 pixel crop; narrower faces are cut from a larger picture
 LYING_DEGREES = 45.0  # where one face is rolled further than this, others that lie may have been overlooked
 CLEAR_SCORE = 0.9  # 418 of 418 upright portraits have more
 DOUBT = 1.2
@@ -177,14 +179,15 @@ def _places(faces: list[DetectedFace], pixels: Pixels) -> Floats:
 
 
 def _with_enough_pixels(picture: Picture, pixels: Pixels, found: Detections) -> Iterator[tuple[Pixels, Detections]]:
-    """Go back to the full picture for the faces that the reduced one shows too small to fill their crops."""
+    """Go back to a larger picture, up to the full one, for the faces that the reduced one shows too small for their crops."""
     is_reduced = max(picture.header.width, picture.header.height) > max(pixels.shape[:2])
     is_small = (found.boxes[:, 2] < ENOUGH_PIXELS) & is_reduced
     if not is_small.all():
         yield pixels, found.where(~is_small)
     if is_small.any():
-        full = picture.decode()
-        yield full, found.where(is_small).scaled(full.shape[1] / pixels.shape[1], full.shape[0] / pixels.shape[0])
+        enlargement = ENOUGH_PIXELS / float(found.boxes[:, 2].min())
+        larger = picture.decode(picture.reduction(math.ceil(max(pixels.shape[:2]) * enlargement)))
+        yield larger, found.where(is_small).scaled(larger.shape[1] / pixels.shape[1], larger.shape[0] / pixels.shape[0])
 
 
 def _face(view: View, shape: tuple[int, ...], source_scale: float) -> DetectedFace:
