@@ -196,6 +196,9 @@ class Settings:
     own_bucket_faces: int = _setting(
         _positive, "faces above which a collection gets search partitions of its own, while it serves", OWN_BUCKET_FACES
     )
+    index_megabytes: int = _setting(
+        _positive, "memory that Postgres may take to build an approximate index, where a collection asks for one", 1024
+    )
     models_dir: Path | None = _setting(_path, "folder with model files to use instead of downloading them")
     cache_dir: Path | None = _setting(_path, "folder for pulled models and samples (default ~/.cache/rekollect)")
     execution_provider: str = _setting(

@@ -9,6 +9,7 @@ from werkzeug.routing import PathConverter
 from app import logs
 from app.api import (
     batches,
+    collections,
     docs,
     jobs,
     probes,
@@ -71,6 +72,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         docs,
         jobs,
         batches,
+        collections,
         reprocesses,
         schedules,
         webhook_endpoints,

@@ -33,6 +33,7 @@ LAYERS = (
         "workers.dispatcher",
         "workers.drain",
         "workers.insist",
+        "workers.indexer",
         "workers.slots",
         "workers.collection_cache",
         "workers.cores",

@@ -23,12 +23,14 @@ from app.services.batch_expansion import Expansion, Listing
 from app.services.batch_outcomes import BatchOutcomes
 from app.services.bucket_work import BucketWork
 from app.services.growth import Growth
+from app.services.index_keeping import IndexKeeper
 from app.services.outcomes import Outcomes
 from app.services.reembedding import Page, Reembedding
 from workers.collection_cache import CollectionCache
 from workers.cores import Cores
 from workers.fetch import Fetcher, S3Client, make_s3_client
 from workers.heartbeat import Heartbeat
+from workers.indexer import Indexer
 from workers.outbound import Dialer
 from workers.slots import Slots
 from workers.store import Store
@@ -76,6 +78,11 @@ class Runtime:
     def bucket_work(self) -> BucketWork:
         """Does what is to be done about the buckets of collections."""
         return BucketWork(self.database, self.doorbell, Growth(self.settings.own_bucket_faces))
+
+    @cached_property
+    def indexer(self) -> Indexer:
+        """Builds approximate indexes."""
+        return Indexer(IndexKeeper(self.database, megabytes=self.settings.index_megabytes), self.stopping)
 
     @cached_property
     def heartbeat(self) -> Heartbeat[Claim]:

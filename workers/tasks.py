@@ -133,9 +133,10 @@ def sweep() -> None:
 
 @shared_task(name=broker.FIND_GROWTH, Request=Bell)  # type: ignore[untyped-decorator]
 def find_growth() -> None:
-    """Note the collections that outgrew their buckets, and ring for those that nobody moves."""
+    """Note the collections that outgrew their buckets, ring for those that nobody moves, and wake who builds indexes."""
     with _postgres_may_be_away(broker.FIND_GROWTH):
         current().bucket_work.find()
+        current().indexer.wake()
 
 
 @shared_task(name=broker.RUN_TICKS, Request=Bell)  # type: ignore[untyped-decorator]

@@ -3,22 +3,17 @@
 A key needs ReprocessCollection on the collection for what changes something, and DescribeCollection to look.
 """
 
-import re
+from flask import Blueprint, Response
 
-from flask import Blueprint, Response, request
-
-from app.api import auth
-from app.api.context import Context, context
+from app.api.collections import admit
+from app.api.context import Context
 from app.api.documents import answer, read_members, read_size
 from app.api.errors import problem
-from app.domain.caller import Caller
 from app.domain.reprocesses import MEMBERS, read_request
 from app.domain.scopes import REPROCESS
-from app.errors import CollectionNotFound, ServiceError, ValidationError
+from app.errors import ServiceError, ValidationError
 from app.services.crops import Crops
 from app.services.reprocesses import Reprocesses
-
-_COLLECTION_ID = re.compile(r"[a-zA-Z0-9_.\-]{1,255}")
 
 blueprint = Blueprint("reprocesses", __name__, url_prefix="/v1/collections/<collection_id>")
 
@@ -31,7 +26,7 @@ def _service_error(error: ServiceError) -> Response:
 @blueprint.post("/reprocess")
 def start(collection_id: str) -> Response:
     """Begin to move a collection to another face model version."""
-    shared, caller = _admit(collection_id, REPROCESS)
+    shared, caller = admit(collection_id, REPROCESS)
     version, on_failure = read_request(read_members(MEMBERS))
     document = _reprocesses(shared).start(caller.account_id, collection_id, version, on_failure)
     return answer(document, 202, Location=document["Links"]["Self"])
@@ -40,14 +35,14 @@ def start(collection_id: str) -> Response:
 @blueprint.get("/reprocess")
 def show(collection_id: str) -> Response:
     """Show the newest reprocess of a collection: progress, rate, and how long it may take."""
-    shared, caller = _admit(collection_id, "DescribeCollection")
+    shared, caller = admit(collection_id, "DescribeCollection")
     return answer(_reprocesses(shared).get(caller.account_id, collection_id))
 
 
 @blueprint.get("/reprocess/failures")
 def failures(collection_id: str) -> Response:
     """List the faces that could not be embedded, with reasons."""
-    shared, caller = _admit(collection_id, "DescribeCollection")
+    shared, caller = admit(collection_id, "DescribeCollection")
     size, token = read_size()
     return answer(_reprocesses(shared).failures(caller.account_id, collection_id, token=token, size=size))
 
@@ -55,7 +50,7 @@ def failures(collection_id: str) -> Response:
 @blueprint.post("/reprocess/cancel")
 def cancel(collection_id: str) -> Response:
     """Give a running reprocess up; the collection stays as it was."""
-    shared, caller = _admit(collection_id, REPROCESS)
+    shared, caller = admit(collection_id, REPROCESS)
     read_members()
     return answer(_reprocesses(shared).cancel(caller.account_id, collection_id))
 
@@ -63,7 +58,7 @@ def cancel(collection_id: str) -> Response:
 @blueprint.post("/reprocess/rollback")
 def rollback(collection_id: str) -> Response:
     """Go back to the former version, as long as it is kept."""
-    shared, caller = _admit(collection_id, REPROCESS)
+    shared, caller = admit(collection_id, REPROCESS)
     read_members()
     return answer(_reprocesses(shared).rollback(caller.account_id, collection_id))
 
@@ -71,7 +66,7 @@ def rollback(collection_id: str) -> Response:
 @blueprint.post("/reprocess/finish")
 def finish(collection_id: str) -> Response:
     """Keep the former version no longer, before its time is over."""
-    shared, caller = _admit(collection_id, REPROCESS)
+    shared, caller = admit(collection_id, REPROCESS)
     read_members()
     return answer(_reprocesses(shared).finish(caller.account_id, collection_id))
 
@@ -79,14 +74,14 @@ def finish(collection_id: str) -> Response:
 @blueprint.get("/crops")
 def show_crops(collection_id: str) -> Response:
     """Tell whether aligned crops are kept, and how many are."""
-    shared, caller = _admit(collection_id, "DescribeCollection")
+    shared, caller = admit(collection_id, "DescribeCollection")
     return answer(_crops(shared).get(caller.account_id, collection_id))
 
 
 @blueprint.put("/crops")
 def keep_crops(collection_id: str) -> Response:
     """Say whether crops of new faces are kept."""
-    shared, caller = _admit(collection_id, REPROCESS)
+    shared, caller = admit(collection_id, REPROCESS)
     keep = read_members({"KeepCrops"}).get("KeepCrops")
     if not isinstance(keep, bool):
         raise ValidationError("KeepCrops must be true or false.")
@@ -96,18 +91,8 @@ def keep_crops(collection_id: str) -> Response:
 @blueprint.delete("/crops")
 def purge_crops(collection_id: str) -> Response:
     """Delete crops of a collection, as many as one call may; called until none is left it deletes them all."""
-    shared, caller = _admit(collection_id, REPROCESS)
+    shared, caller = admit(collection_id, REPROCESS)
     return answer(_crops(shared).purge(caller.account_id, collection_id))
-
-
-def _admit(collection_id: str, operation: str) -> tuple[Context, Caller]:
-    shared = context()
-    auth.require_credentials(request)
-    caller = auth.caller(request, request.get_data(), shared)
-    caller.check_allowed(operation, collection_id)
-    if not _COLLECTION_ID.fullmatch(collection_id):  # no collection has such a name
-        raise CollectionNotFound(collection_id)
-    return shared, caller
 
 
 def _reprocesses(shared: Context) -> Reprocesses:

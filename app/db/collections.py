@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
 from app.db import bucket_work, dedicated_buckets, leftovers, search_tables, second_versions, vectors
-from app.db.schema import SHARED_BUCKETS, collections, reprocesses
+from app.db.schema import SHARED_BUCKETS, collections, reprocesses, search_indexes
 from app.db.session import Row
 
 
@@ -115,6 +115,6 @@ def delete(connection: Connection, account_id: int, name: str) -> bool:
         bucket_work.forget(connection, row.collection_id)
     else:
         bucket_work.clear(connection, row.collection_id)
-    for table in (reprocesses, collections):
+    for table in (reprocesses, search_indexes, collections):
         connection.execute(sa.delete(table).where(table.c.collection_id == row.collection_id))
     return True

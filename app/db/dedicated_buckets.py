@@ -73,6 +73,12 @@ def find(connection: Connection, bucket: int) -> Row | None:
     return connection.execute(statement).one_or_none()
 
 
+def owned(connection: Connection, collection_id: int) -> list[int]:
+    """List the buckets that belong to a collection, those that it has left included."""
+    mine = dedicated_buckets.c.collection_id == collection_id
+    return list(connection.execute(sa.select(dedicated_buckets.c.bucket).where(mine)).scalars())
+
+
 def unused(connection: Connection, collection_id: int) -> list[int]:
     """List the buckets that a collection has left, all of them where it was deleted."""
     is_used = sa.exists().where(

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from app.db import face_crops, face_models, reprocesses, search_tables, second_versions, vectors
+from app.db import approximate, face_crops, face_models, reprocesses, search_tables, second_versions, vectors
 from app.db.schema import face_tombstones, faces
 from app.db.session import Row
 from app.db.vectors import Hit
@@ -27,10 +27,20 @@ def _select(collection: Row, *, embeddings: bool = False, version: str | None = 
     return sa.select(*columns).select_from(source).where(faces.c.collection_id == collection.collection_id)
 
 
-def nearest(connection: Connection, collection: Row, embedding: bytes, *, min_cosine: float, limit: int) -> list[Hit]:
-    """List the closest faces, best first; an empty list is a normal answer."""
+def nearest(
+    connection: Connection,
+    collection: Row,
+    embedding: bytes,
+    *,
+    min_cosine: float,
+    limit: int,
+    scan: vectors.Scan | None = None,
+) -> list[Hit]:
+    """List the closest faces, best first, scanned as the collection asks unless told otherwise; none is a normal answer."""
     table = search_tables.of_faces(face_models.get(connection, collection.model))
-    numbers = vectors.scan(connection, table, collection, embedding, min_cosine=min_cosine, limit=limit)
+    if scan is None:
+        scan = approximate.scan if approximate.is_ready(collection) else vectors.scan
+    numbers = scan(connection, table, collection, embedding, min_cosine=min_cosine, limit=limit)
     rows = _by_numbers(connection, collection, numbers)
     return vectors.decide(rows, [row.emb32 for row in rows], embedding, min_cosine=min_cosine, limit=limit)
 
@@ -66,6 +76,15 @@ def find(connection: Connection, collection: Row, face_id: str) -> Row | None:
     """Find one face with its embedding."""
     statement = _select(collection, embeddings=True).where(faces.c.face_id == uuid.UUID(face_id))
     return connection.execute(statement).one_or_none()
+
+
+def sample(connection: Connection, collection: Row, count: int) -> list[Row]:
+    """Choose some faces that have an embedding, with it; fewer than wanted where most numbers are not faces any more."""
+    drawn = sa.func.generate_series(1, 4 * count).table_valued("one").render_derived("drawn")
+    number = 1 + sa.cast(sa.func.floor(sa.func.random() * (collection.next_no - 1)), sa.BigInteger)
+    wanted = sa.select(number).select_from(drawn).scalar_subquery()
+    statement = _select(collection, embeddings=True).where(faces.c.face_no.in_(wanted)).order_by(sa.func.random())
+    return [row for row in connection.execute(statement.limit(2 * count)) if row.emb32 is not None][:count]
 
 
 def find_many(connection: Connection, collection: Row, face_ids: list[str]) -> dict[str, Row]:

@@ -86,6 +86,11 @@ def _dedicated(name: str, bucket: int, collection_id: int) -> str:
     return f"{name}_{bucket}_{collection_id}"
 
 
+def own_table(version: FaceModelVersion, bucket: int, collection_id: int) -> str:
+    """Name the table of a version's faces in a bucket of a collection's own."""
+    return _dedicated(version.search_table, bucket, collection_id)
+
+
 def _exists(connection: Connection, name: str) -> bool:
     return connection.execute(sa.select(sa.func.to_regclass(name))).scalar_one() is not None
 

@@ -88,6 +88,13 @@ class Database:
         with _absence_named(), self._committing.connect() as connection:
             yield connection
 
+    @contextmanager
+    def session(self) -> Iterator[Connection]:
+        """Give a connection outside of the pool, whose statements commit by themselves: its settings and locks end with it."""
+        with _absence_named(), self._committing.connect() as connection:
+            connection.detach()
+            yield connection
+
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()

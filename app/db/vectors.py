@@ -9,7 +9,7 @@ very statement that scans tells whether the rows have moved since.
 
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import sqlalchemy as sa
@@ -20,13 +20,13 @@ from app.db.session import Row
 
 #: Half precision moves each number by at most 2**-11 of itself, hence a cosine of unit vectors by at most 2**-10 (Cauchy and
 #: Schwarz), and the sum in single precision by a little more. Faces move by 1.3e-4; the scan looks as deep as any can.
-_HALF_PRECISION_MARGIN = 1.1e-3
+HALF_PRECISION_MARGIN = 1.1e-3
 
 #: Two more processes share the scan of a large collection; for a smaller one they cost more than they save.
 _PARALLEL_FACES, _PARALLEL_WORKERS = 200_000, 2
 
 #: More rows than asked for, so that rows at the edge survive the float32 decision.
-_EXTRA_ROWS = 64
+EXTRA_ROWS = 64
 
 
 class Hit(NamedTuple):
@@ -34,6 +34,22 @@ class Hit(NamedTuple):
 
     row: Row
     cosine: float
+
+
+class Scan(Protocol):
+    """A way to the numbers of the rows that may be above a threshold."""
+
+    def __call__(
+        self,
+        connection: Connection,
+        table: sa.Table,
+        collection: Row,
+        vector: bytes,
+        *,
+        min_cosine: float,
+        limit: int,
+    ) -> list[int]:
+        """Give them, a few more than the limit."""
 
 
 def scan(
@@ -44,9 +60,9 @@ def scan(
         connection.execute(_allow_workers(_PARALLEL_WORKERS))
     values: dict[str, object] = {
         "number": collection.collection_id,
-        "vector": _array(vector),
-        "farthest": -(min_cosine - _HALF_PRECISION_MARGIN),
-        "limit": limit + _EXTRA_ROWS,
+        "vector": as_array(vector),
+        "farthest": -(min_cosine - HALF_PRECISION_MARGIN),
+        "limit": limit + EXTRA_ROWS,
     }
     buckets = collection.buckets
     while True:
@@ -56,8 +72,13 @@ def scan(
         if rows[0].is_current:
             return [row.number for row in rows if row.number is not None]
         # Rows moved, or began to, after the collection was read: they may lie where this scan did not look.
-        again = sa.select(collections.c.buckets).where(collections.c.collection_id == collection.collection_id)
-        buckets = connection.execute(again).scalar_one_or_none() or []
+        buckets = buckets_of(connection, collection)
+
+
+def buckets_of(connection: Connection, collection: Row) -> list[int]:
+    """Read anew where the vectors of a collection lie; nowhere where it was deleted."""
+    again = sa.select(collections.c.buckets).where(collections.c.collection_id == collection.collection_id)
+    return connection.execute(again).scalar_one_or_none() or []
 
 
 @cache
@@ -95,7 +116,7 @@ def decide(rows: Sequence[Row], truths: Sequence[bytes], vector: bytes, *, min_c
     if not rows:
         return []
     # A sum of rounded products may lie a hair outside of what a cosine can be.
-    cosines = np.clip(np.stack([_array(truth) for truth in truths]) @ _array(vector), -1.0, 1.0)
+    cosines = np.clip(np.stack([as_array(truth) for truth in truths]) @ as_array(vector), -1.0, 1.0)
     order = np.argsort(-cosines, kind="stable")
     return [Hit(rows[i], float(cosines[i])) for i in order if cosines[i] >= min_cosine][:limit]
 
@@ -110,7 +131,7 @@ def insert(connection: Connection, table: sa.Table, collection: Row, vectors: li
                 "bucket": bucket,
                 "collection_id": collection.collection_id,
                 "number": number,
-                "embedding": _array(vector),
+                "embedding": as_array(vector),
             }
             for number, vector in vectors
         ],
@@ -137,5 +158,6 @@ def delete_all(connection: Connection, table: sa.Table, collection: Row) -> None
     )
 
 
-def _array(vector: bytes) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+def as_array(vector: bytes) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+    """Read the float32 little-endian bytes of a vector."""
     return np.frombuffer(vector, dtype="<f4")

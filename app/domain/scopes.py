@@ -16,6 +16,9 @@ MANAGE_WEBHOOKS = "ManageWebhooks"
 #: The same for /v1/schedules.
 MANAGE_SCHEDULES = "ManageSchedules"
 
+#: What a scope names to allow saying how a collection is searched.
+SEARCH_MODE = "SetSearchMode"
+
 #: What a scope names to allow moving a collection to another face model version, and deciding on its crops.
 REPROCESS = "ReprocessCollection"
 

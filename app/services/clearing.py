@@ -4,7 +4,7 @@ Nothing finds any of it: the collection's row is gone. A step begins with what t
 """
 
 from app.db import bucket_work as rows
-from app.db import dedicated_buckets, face_models, leftovers, search_tables
+from app.db import dedicated_buckets, face_models, hnsw, leftovers, search_tables
 from app.db.session import Database, Row
 from app.domain.buckets import BATCH
 
@@ -33,6 +33,7 @@ def drop_unused(database: Database, collection_id: int) -> None:
     for bucket in buckets:
         for version in versions:
             with database.statement() as connection:
+                hnsw.stop(connection, search_tables.own_table(version, bucket, collection_id))
                 search_tables.drop_bucket(connection, version, bucket, collection_id)
         with database.transaction() as connection:
             dedicated_buckets.release(connection, collection_id, bucket)

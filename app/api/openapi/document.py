@@ -4,7 +4,17 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
-from app.api.openapi import batches, jobs, messages, reprocesses, schedules, service, webhook_schemas, webhooks
+from app.api.openapi import (
+    batches,
+    collections,
+    jobs,
+    messages,
+    reprocesses,
+    schedules,
+    service,
+    webhook_schemas,
+    webhooks,
+)
 from app.api.openapi import vocabulary as words
 from app.api.openapi.parameters import HEADERS, PARAMETERS
 from app.api.openapi.problems import SCHEMA as PROBLEM
@@ -12,7 +22,7 @@ from app.service_model import json_schema, service_model
 from app.service_model.json_schema import Schema
 
 #: Every route under /v1.
-ROUTES = [*jobs.ROUTES, *batches.ROUTES, *reprocesses.ROUTES, *webhooks.ROUTES, *schedules.ROUTES]
+ROUTES = [*jobs.ROUTES, *batches.ROUTES, *collections.ROUTES, *reprocesses.ROUTES, *webhooks.ROUTES, *schedules.ROUTES]
 
 _INFO = {
     "title": "Rekollect",
@@ -27,6 +37,7 @@ _INFO = {
 _TAGS = {
     jobs.TAG: "Submit any operation, then poll, wait, or be told.",
     batches.TAG: "One operation over many pictures.",
+    collections.TAG: "What a collection holds, and how it is searched.",
     reprocesses.TAG: "Move a collection to another face model version while it serves.",
     webhooks.ENDPOINTS: "Who is told of ends.",
     webhooks.DELIVERIES: "What was sent, each attempt, and sending again.",
@@ -79,8 +90,8 @@ def _paths() -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Schema]:
-    ours = jobs.schemas() | batches.schemas() | reprocesses.schemas() | webhook_schemas.schemas() | messages.schemas()
-    ours |= schedules.schemas() | service.schemas()
+    ours = jobs.schemas() | batches.schemas() | collections.schemas() | reprocesses.schemas()
+    ours |= webhook_schemas.schemas() | messages.schemas() | schedules.schemas() | service.schemas()
     return ours | {"Problem": PROBLEM} | _of_the_model()
 
 

@@ -15,6 +15,7 @@ from app.domain import (
     receivers,
     reprocesses,
     schedules,
+    search_modes,
     webhook_events,
     webhooks,
 )
@@ -65,6 +66,9 @@ VERSION_NAME = face_models.VERSION_NAME.pattern
 ON_FAILURE = list(reprocesses.ON_FAILURE)
 REPROCESS_STATUSES = [status.value for status in reprocesses.Status]
 FAILURE_REASONS = [reason.value for reason in reprocesses.Reason]
+
+SEARCH_MODES = [mode.value for mode in search_modes.SearchMode]
+INDEX_STATUSES = [status.value for status in search_modes.IndexStatus]
 
 SCHEDULE_KINDS = [kind.value for kind in schedules.NEEDS]
 SCHEDULE_NAME, BUCKET = schedules.NAME.pattern, schedules.BUCKET.pattern

@@ -18,6 +18,7 @@ from app.db.schema.search import (
     bucket_work,
     dedicated_buckets,
     face_vectors,
+    search_indexes,
     user_vectors,
 )
 from app.db.schema.webhooks import (
@@ -61,6 +62,7 @@ __all__ = [
     "reprocesses",
     "request_tokens",
     "schedules",
+    "search_indexes",
     "synced_objects",
     "ticks",
     "user_embeddings",

@@ -26,6 +26,7 @@ collections = sa.Table(
     sa.Column("search_mode", sa.Text, nullable=False, server_default="exact"),
     sa.Column("tags", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
     moment("created_at", now=True),
+    sa.Column("indexed_model", sa.Text),  # the version in which its own buckets have approximate indexes
     sa.UniqueConstraint("account_id", "name"),
     sa.CheckConstraint("search_mode IN ('exact', 'approximate')", name="search_mode"),
 )

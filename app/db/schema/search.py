@@ -6,6 +6,7 @@ covering indexes are made by `app.db.search_tables` alone, because SQLAlchemy ca
 
 import sqlalchemy as sa
 from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from app.db.schema.metadata import metadata, moment
 from app.domain.face_models import VERSIONS
@@ -56,4 +57,21 @@ bucket_work = sa.Table(
     sa.Column("lease", sa.BigInteger, nullable=False, server_default="0"),  # fencing number of the newest claim
     moment("leased_until", now=True),
     sa.CheckConstraint("kind IN ('GROW', 'CLEAR')", name="kind"),
+)
+
+#: The approximate indexes of collections that ask for them, or did; no row where there is nothing to do about them.
+search_indexes = sa.Table(
+    "search_indexes",
+    metadata,
+    sa.Column("collection_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("buckets", ARRAY(sa.SmallInteger), nullable=False, server_default="{}"),  # those that have one
+    sa.Column("faces", sa.BigInteger, nullable=False, server_default="0"),  # how many there were when ...
+    sa.Column("users", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("next_no", sa.BigInteger, nullable=False, server_default="0"),  # ... the first of them was begun
+    sa.Column("recall", sa.Double),
+    sa.Column("sample", sa.Integer),  # faces that were searched with
+    sa.Column("matches", sa.Integer),  # what an exact search of them finds
+    moment("measured_at", nullable=True),
+    moment("due_at", now=True),  # when somebody looks at them next
+    sa.Column("problem", sa.Text),  # why there is none yet
 )

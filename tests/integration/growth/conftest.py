@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from app.db import schema
 from app.db.session import Database
 from app.local.postgres import LocalPostgres
+from tests.approximating import Approximating
 from tests.factories import Account, lookalikes, make_collection, random_embeddings
 from tests.fresh import fresh_database
 from tests.growing import WANTED, Growing
@@ -34,3 +35,20 @@ def growing(database: Database, account: Account) -> Growing:
     rng = np.random.default_rng(3)
     growing.store(np.concatenate([random_embeddings(rng, 40), lookalikes(rng, WANTED, 20)]))
     return growing
+
+
+@pytest.fixture
+def fresh(growing: Growing) -> Iterator[Approximating]:
+    """A collection that may ask for approximate search; its bucket is still the shared one."""
+    fresh = Approximating(growing)
+    yield fresh
+    fresh.finish()
+
+
+@pytest.fixture
+def asked(fresh: Approximating) -> Approximating:
+    """One with a bucket of its own that asked for an index, and got it."""
+    fresh.grow()
+    fresh.ask("approximate")
+    fresh.keep()
+    return fresh
