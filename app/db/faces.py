@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from app.db import approximate, face_crops, face_models, reprocesses, search_tables, second_versions, vectors
+from app.db import approximate, copying, face_crops, face_models, reprocesses, search_tables, second_versions, vectors
 from app.db.schema import face_tombstones, faces
 from app.db.session import Row
 from app.db.vectors import Hit
@@ -55,18 +55,12 @@ def _by_numbers(connection: Connection, collection: Row, numbers: Sequence[int])
 def insert(connection: Connection, collection: Row, rows: list[dict[str, Any]]) -> list[int]:
     """Store faces of a collection whose row is locked, and put their embeddings into its search table; give their numbers."""
     numbered = [{**row, "face_no": collection.next_no + index} for index, row in enumerate(rows)]
-    connection.execute(
-        sa.insert(faces),
-        [
-            {
-                **row,
-                "collection_id": collection.collection_id,
-                "model": collection.model,
-                "change_seq": collection.change_seq,
-            }
-            for row in numbered
-        ],
-    )
+    same = {
+        "collection_id": collection.collection_id,
+        "model": collection.model,
+        "change_seq": collection.change_seq,
+    }
+    copying.insert(connection, faces, numbered, **same)
     table = search_tables.of_faces(face_models.get(connection, collection.model))
     vectors.insert(connection, table, collection, [(row["face_no"], row["emb32"]) for row in numbered])
     return [row["face_no"] for row in numbered]
@@ -198,11 +192,6 @@ def delete(connection: Connection, collection: Row, face_ids: list[str]) -> list
     second_versions.delete_faces(connection, collection, numbers)
     face_crops.delete(connection, collection.collection_id, numbers)
     reprocesses.forget_failures(connection, collection.collection_id, numbers)
-    connection.execute(
-        sa.insert(face_tombstones),
-        [
-            {"collection_id": collection.collection_id, "change_seq": collection.change_seq, "face_no": number}
-            for number in numbers
-        ],
-    )
+    same = {"collection_id": collection.collection_id, "change_seq": collection.change_seq}
+    copying.insert(connection, face_tombstones, [{"face_no": number} for number in numbers], **same)
     return [str(row.face_id) for row in gone]

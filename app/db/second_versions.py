@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
-from app.db import face_models, search_tables, vectors
+from app.db import copying, face_models, search_tables, vectors
 from app.db.schema import face_embeddings, faces, user_embeddings, users
 from app.db.session import Row
 from app.domain.face_models import FaceModelVersion
@@ -50,18 +50,9 @@ def insert_faces(
     numbered = list(embeddings)
     if not numbered:
         return
-    connection.execute(
-        sa.insert(face_embeddings),
-        [
-            {
-                "collection_id": collection.collection_id,
-                "face_no": number,
-                "model": version.version,
-                "emb32": embedding,
-            }
-            for number, embedding in numbered
-        ],
-    )
+    same = {"collection_id": collection.collection_id, "model": version.version}
+    rows = [{"face_no": number, "emb32": embedding} for number, embedding in numbered]
+    copying.insert(connection, face_embeddings, rows, **same)
     vectors.insert(connection, search_tables.of_faces(version), collection, numbered)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from app.db import copying
 from app.db.schema import collections
 from app.db.session import Row
 
@@ -124,6 +125,11 @@ def decide(rows: Sequence[Row], truths: Sequence[bytes], vector: bytes, *, min_c
 def insert(connection: Connection, table: sa.Table, collection: Row, vectors: list[tuple[int, bytes]]) -> None:
     """Put numbered vectors into a search table."""
     bucket = collection.buckets[-1]
+    if len(vectors) >= copying.FEW:
+        numbers = [number for number, _ in vectors]
+        matrix = as_array(b"".join(vector for _, vector in vectors)).reshape(len(vectors), -1)
+        copy(connection, table, collection.collection_id, bucket, numbers, matrix)
+        return
     connection.execute(
         sa.insert(table),
         [
@@ -136,6 +142,31 @@ def insert(connection: Connection, table: sa.Table, collection: Row, vectors: li
             for number, vector in vectors
         ],
     )
+
+
+def copy(
+    connection: Connection,
+    table: sa.Table,
+    collection_id: int,
+    bucket: int,
+    numbers: "Sequence[int] | np.ndarray[tuple[int], np.dtype[np.int64]]",
+    matrix: "np.ndarray[tuple[int, int], np.dtype[np.float32]]",
+) -> None:
+    """Put many numbered vectors, the rows of a matrix, into a bucket at the speed of a bulk load."""
+    dimension = matrix.shape[1]
+    layout = np.dtype(
+        [
+            *(("fields", ">i2"), ("size1", ">i4"), ("bucket", ">i2"), ("size2", ">i4"), ("collection", ">i4")),
+            *(("size3", ">i4"), ("number", ">i8"), ("size4", ">i4"), ("dimension", ">i2"), ("unused", ">i2")),
+            ("embedding", ">f2", (dimension,)),
+        ]
+    )
+    rows = np.zeros(len(matrix), dtype=layout)
+    rows["fields"], rows["size1"], rows["size2"], rows["size3"], rows["size4"] = 4, 2, 4, 8, 4 + 2 * dimension
+    rows["bucket"], rows["collection"], rows["number"] = bucket, collection_id, numbers
+    rows["dimension"], rows["embedding"] = dimension, matrix
+    columns = [table.c.bucket, table.c.collection_id, table.c.number, table.c.embedding]
+    copying.send(connection, table, columns, rows.tobytes())
 
 
 def delete(connection: Connection, table: sa.Table, collection: Row, numbers: Sequence[int]) -> None:

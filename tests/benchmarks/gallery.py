@@ -5,7 +5,6 @@ An embedding is a share of what all faces have in common, a share of its person,
 what was measured on SFace's embeddings of LFW. Nothing lies closer together than that: no twins, no picture twice.
 """
 
-import struct
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import sqlalchemy as sa
-from numpy.typing import NDArray
-from psycopg.types.json import Jsonb
 
-from app.db import bucket_work, collections, face_models, migrate, schema, search_tables
+from app.db import bucket_work, collections, copying, face_models, migrate, schema, search_tables, vectors
 from app.db.session import Database, Row
 from app.domain.face_models import (
     NEWEST,
@@ -34,8 +31,7 @@ _ALIKE, _PERSON, _NOISE = 0.303, 0.75, 0.588
 _EFFECTIVE_SHARE = 104 / 128
 _PICTURES = 4  # of each person
 
-_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_END = b"\xff\xff"
+_PART = 50_000  # rows that are laid out at once
 
 
 def make_embeddings(rng: np.random.Generator, count: int, dimension: int = 128) -> Embeddings:
@@ -77,7 +73,8 @@ class Gallery:
         number = self._insert(name, version)
         with self.database.transaction() as connection:
             row = connection.execute(sa.select(schema.collections).where(_is(number))).one()
-            copy(connection, search_tables.of_faces(version), number, row.buckets[-1], embeddings)
+            numbers = np.arange(1, len(embeddings) + 1)
+            vectors.copy(connection, search_tables.of_faces(version), number, row.buckets[-1], numbers, embeddings)
             _copy_faces(connection, row, embeddings)
             counts = {"live_faces": len(embeddings), "next_no": len(embeddings) + 1}
             connection.execute(sa.update(schema.collections).where(_is(number)).values(**counts))
@@ -128,34 +125,17 @@ def open_gallery(folder: Path) -> Iterator[Gallery]:
         server.stop()
 
 
-def copy(connection: sa.Connection, table: sa.Table, collection_id: int, bucket: int, embeddings: Embeddings) -> None:
-    """Put embeddings, numbered from 1, into a search table at the speed of a bulk load."""
-    count, dimension = embeddings.shape
-    layout: list[tuple[str, str] | tuple[str, str, tuple[int]]] = [
-        *(("fields", ">i2"), ("size1", ">i4"), ("bucket", ">i2"), ("size2", ">i4"), ("collection", ">i4")),
-        *(("size3", ">i4"), ("number", ">i8"), ("size4", ">i4"), ("dimension", ">i2"), ("unused", ">i2")),
-        ("embedding", ">f2", (dimension,)),
-    ]
-    rows: NDArray[np.void] = np.zeros(count, dtype=layout)
-    sizes = {"fields": 4, "size1": 2, "size2": 4, "size3": 8, "size4": 4 + 2 * dimension}
-    values = {"bucket": bucket, "collection": collection_id, "dimension": dimension, "embedding": embeddings}
-    for name, value in {**sizes, **values, "number": np.arange(1, count + 1)}.items():
-        rows[name] = value
-    with _cursor(connection).copy(f"COPY {table.name} FROM STDIN BINARY") as stream:
-        stream.write(_HEADER + rows.tobytes() + _END)
-
-
 def _copy_faces(connection: sa.Connection, collection: Row, embeddings: Embeddings) -> None:
-    columns = "collection_id, face_no, face_id, image_id, model, bbox, confidence, quality, details, emb32, change_seq"
-    types = ["int4", "int8", "uuid", "uuid", "text", "float4[]", "float4", "float4", "jsonb", "bytea", "int8"]
-    with _cursor(connection).copy(f"COPY faces ({columns}) FROM STDIN BINARY") as stream:
-        stream.set_types(types)
-        details = Jsonb({})
-        for number, embedding in enumerate(embeddings, start=1):
-            key = uuid.UUID(bytes=struct.pack(">qq", collection.collection_id, number))
-            place = (collection.collection_id, number, key, key, collection.model)
-            stream.write_row((*place, [0.1, 0.1, 0.2, 0.2], 99.5, 12.5, details, embedding.tobytes(), 0))
-
-
-def _cursor(connection: sa.Connection):  # type: ignore[no-untyped-def]  # psycopg's own cursor, behind SQLAlchemy's
-    return connection.connection.cursor()
+    """Store what lies beside the rows that are searched, a part at a time."""
+    same = {
+        **{"collection_id": collection.collection_id, "model": collection.model, "change_seq": 0, "details": {}},
+        **{"bbox": [0.1, 0.1, 0.2, 0.2], "confidence": 99.5, "quality": 12.5},
+    }
+    for begin in range(0, len(embeddings), _PART):
+        part = enumerate(embeddings[begin : begin + _PART], start=begin + 1)
+        keys = ((number, uuid.UUID(int=number), embedding) for number, embedding in part)
+        rows = [
+            {"face_no": number, "face_id": key, "image_id": key, "emb32": embedding.tobytes()}
+            for number, key, embedding in keys
+        ]
+        copying.insert(connection, schema.faces, rows, **same)

@@ -27,7 +27,7 @@ from app.domain.face_models import NEWEST
 from app.services import collections as collection_service
 from app.services import faces as face_service
 from app.services.growth import Growth
-from tests.benchmarks.gallery import Gallery, copy, make_embeddings, more_pictures, open_gallery
+from tests.benchmarks.gallery import Gallery, make_embeddings, more_pictures, open_gallery
 from tests.factories import Embeddings, store_embeddings
 from tests.moving import going_on
 
@@ -199,7 +199,8 @@ def test_a_small_collection_among_thousands_costs_what_a_private_table_costs(gal
             "CREATE TABLE private (bucket int2 NOT NULL, collection_id int NOT NULL, face_no int8 NOT NULL,"
             " embedding halfvec(128) STORAGE PLAIN NOT NULL)"
         )
-        copy(connection, private, collection.collection_id, collection.buckets[0], embeddings)
+        numbers = np.arange(1, SMALL + 1)
+        vectors.copy(connection, private, collection.collection_id, collection.buckets[0], numbers, embeddings)
         connection.exec_driver_sql(
             "CREATE UNIQUE INDEX ON private (collection_id, face_no) INCLUDE (bucket, embedding)"
         )
@@ -223,5 +224,6 @@ def test_a_small_collection_among_thousands_costs_what_a_private_table_costs(gal
 
 def _add_neighbours(connection: Connection, embeddings: Embeddings) -> None:
     """Put other collections into all shared buckets, this one's included."""
+    numbers = np.arange(1, len(embeddings) + 1)
     for number in range(1, NEIGHBOURS):
-        copy(connection, of_faces(NEWEST), 10**6 + number, number % SHARED_BUCKETS, embeddings)
+        vectors.copy(connection, of_faces(NEWEST), 10**6 + number, number % SHARED_BUCKETS, numbers, embeddings)
