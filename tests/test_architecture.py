@@ -18,7 +18,7 @@ PACKAGES = ("app", "workers", "migrations")
 
 #: From the top down. A unit is a package or a module; inside a unit everything may import everything, without cycles.
 LAYERS = (
-    ("app.cli",),
+    ("app.cli", "workers.bench"),
     ("app.local", "workers.main"),
     ("app.main", "app.web_worker", "workers.tasks"),
     ("workers.bulk",),
@@ -68,7 +68,7 @@ OWNERS = {
     "flask": ("app.api", "app.main"),
     "werkzeug": ("app.main",),
     "gunicorn": ("app.web_worker",),
-    "sqlalchemy": ("app.db", "app.services", "app.api.probes", "app.cli", "migrations"),
+    "sqlalchemy": ("app.db", "app.services", "app.api.probes", "app.cli", "migrations", "workers.bench"),
     "pgvector": ("app.db",),
     "psycopg": ("app.db", "app.local", "app.cli.doctor"),
     "alembic": ("app.db.migrate", "migrations"),
@@ -86,7 +86,7 @@ OWNERS = {
     "cv2": ("workers.vision", "workers.evaluation.peers"),
     "onnxruntime": ("workers.vision",),
     "onnx": ("workers.vision",),
-    "numpy": ("workers.vision", "workers.evaluation", "app.db.vectors", "app.domain.embeddings"),
+    "numpy": ("workers.vision", "workers.evaluation", "workers.bench", "app.db.vectors", "app.domain.embeddings"),
     "boto3": ("workers.fetch", "app.cli.demo"),
     "botocore": ("app.service_model", "app.sigv4", "workers.fetch", "workers.store", "app.cli.demo"),
     "cronsim": ("app.domain.cron",),

@@ -31,6 +31,7 @@ COMMANDS = {
     "models": ("models:configure", "face models: list, pull, verify, add, default"),
     "evaluate": ("evaluate:configure", "measure a face model on labelled pictures, fit its similarity curve"),
     "collections": ("collections:configure", "collections: show one, say how it is searched"),
+    "bench": ("bench:configure", "measure what a search costs on this machine"),
     "reprocess": ("reprocess:configure", "another face model version for a collection: start, show, roll back"),
     "crops": ("reprocess:configure_crops", "kept crops of faces: show, keep, drop, purge"),
     "samples": ("samples:configure", "sample portraits: pull"),

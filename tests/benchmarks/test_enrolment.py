@@ -18,8 +18,9 @@ from sqlalchemy.engine import Connection
 from app.db import collections, faces, schema, search_tables, second_versions, vectors
 from app.db.session import Row
 from app.domain.face_models import NEWEST
-from tests.benchmarks.gallery import Gallery, make_embeddings, more_pictures, open_gallery
+from tests.benchmarks.gallery import Gallery, open_gallery
 from tests.factories import Embeddings
+from workers.bench import made_faces
 
 pytestmark = pytest.mark.bench
 
@@ -103,7 +104,7 @@ def test_faces_come(gallery: Gallery, size: int) -> None:
     prepare(gallery, name)
     rates = []
     for _ in range(max(1, min(FACES, 40 * size) // size)):
-        rows = rows_of(make_embeddings(rng, size))
+        rows = rows_of(made_faces.make(rng, size))
 
         def store(connection: Connection, rows: list[dict[str, Any]] = rows) -> None:
             locked = collections.lock_for_writing(connection, gallery.account.account_id, name)
@@ -122,7 +123,7 @@ def test_embeddings_of_another_version_come(gallery: Gallery, size: int) -> None
     row, rng = prepare(gallery, f"beside {size}"), np.random.default_rng(size)
     rates = []
     for begin in range(0, min(FACES, 40 * size), size):
-        made = [(begin + number, one.tobytes()) for number, one in enumerate(make_embeddings(rng, size))]
+        made = [(begin + number, one.tobytes()) for number, one in enumerate(made_faces.make(rng, size))]
         rates.append(
             per_core(gallery, size, lambda c, made=made: second_versions.insert_faces(c, row, other, made))  # type: ignore[misc]
         )
@@ -134,7 +135,7 @@ def test_rows_that_are_searched_come(gallery: Gallery, size: int) -> None:
     row, rng = prepare(gallery, f"searched {size}"), np.random.default_rng(size)
     table, rates = search_tables.of_faces(NEWEST), []
     for begin in range(0, min(FACES, 40 * size), size):
-        made = [(begin + number, one.tobytes()) for number, one in enumerate(make_embeddings(rng, size))]
+        made = [(begin + number, one.tobytes()) for number, one in enumerate(made_faces.make(rng, size))]
         rates.append(per_core(gallery, size, lambda c, made=made: vectors.insert(c, table, row, made)))  # type: ignore[misc]
     core = report(f"rows that are searched come, {size:,} at once", rates)
     if size == BATCHES[-1]:
@@ -143,9 +144,9 @@ def test_rows_that_are_searched_come(gallery: Gallery, size: int) -> None:
 
 def test_a_fifth_goes_and_nothing_else_is_lost(gallery: Gallery) -> None:
     rng = np.random.default_rng(20)
-    embeddings = make_embeddings(rng, FACES)
+    embeddings = made_faces.make(rng, FACES)
     row = gallery.store("goes", embeddings)
-    queries = more_pictures(rng, embeddings, QUERIES)
+    queries = made_faces.more_pictures(rng, embeddings, QUERIES)
     gone = np.sort(rng.choice(FACES, FACES // 5, replace=False))
     before = latency(gallery, row, embeddings, queries)
     with gallery.database.transaction() as connection:

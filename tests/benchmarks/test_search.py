@@ -27,9 +27,10 @@ from app.domain.face_models import NEWEST
 from app.services import collections as collection_service
 from app.services import faces as face_service
 from app.services.growth import Growth
-from tests.benchmarks.gallery import Gallery, make_embeddings, more_pictures, open_gallery
+from tests.benchmarks.gallery import Gallery, open_gallery
 from tests.factories import Embeddings, store_embeddings
 from tests.moving import going_on
+from workers.bench import made_faces
 
 pytestmark = pytest.mark.bench
 
@@ -116,9 +117,9 @@ def backend_of(connection: Connection) -> int:
 @pytest.mark.parametrize("count", sorted({10_000, FACES}))
 def test_exact_search_beside_a_flat_scan_in_memory(gallery: Gallery, count: int) -> None:
     rng = np.random.default_rng(count)
-    embeddings = make_embeddings(rng, count)
+    embeddings = made_faces.make(rng, count)
     collection = gallery.store(f"{count}", embeddings)
-    queries, index = more_pictures(rng, embeddings, QUERIES), flat(embeddings)
+    queries, index = made_faces.more_pictures(rng, embeddings, QUERIES), flat(embeddings)
     exact, memory, hits = Costs(), Costs(), 0
     with gallery.database.transaction() as connection:
         # The CPU time of parallel workers is nobody's afterwards, so the scan is measured in one process.
@@ -145,9 +146,13 @@ def test_exact_search_beside_a_flat_scan_in_memory(gallery: Gallery, count: int)
 def test_no_match_is_missed_while_the_collection_moves_and_others_write(gallery: Gallery) -> None:
     """Faces come and go that are what is searched for, while the others move; those that stay are found every time."""
     rng = np.random.default_rng(9)
-    embeddings = make_embeddings(rng, min(FACES, 100_000))
+    embeddings = made_faces.make(rng, min(FACES, 100_000))
     collection = gallery.store("moving", embeddings)
-    queries, costs, moving = more_pictures(rng, embeddings, QUERIES), Costs(), Growth(threshold=len(embeddings) // 2)
+    queries, costs, moving = (
+        made_faces.more_pictures(rng, embeddings, QUERIES),
+        Costs(),
+        Growth(threshold=len(embeddings) // 2),
+    )
 
     def come_and_go() -> None:
         new = store_embeddings(gallery.database, gallery.account, "moving", queries[:10])
@@ -172,12 +177,12 @@ def test_no_match_is_missed_while_the_collection_moves_and_others_write(gallery:
 
 def test_a_longer_embedding_is_searched_completely(gallery: Gallery) -> None:
     rng = np.random.default_rng(512)
-    embeddings = make_embeddings(rng, min(FACES, 100_000), 512)
+    embeddings = made_faces.make(rng, min(FACES, 100_000), 512)
     collection = gallery.store("longer", embeddings, gallery.register("9.0", 512))
     costs, hits = Costs(), 0
     with gallery.database.transaction() as connection:
         backend = backend_of(connection)
-        for query in more_pictures(rng, embeddings, QUERIES // 4):
+        for query in made_faces.more_pictures(rng, embeddings, QUERIES // 4):
             answer: list[vectors.Hit] = []
             costs.measure(
                 lambda query=query, answer=answer: answer.extend(search(connection, collection, query)), backend
@@ -189,12 +194,12 @@ def test_a_longer_embedding_is_searched_completely(gallery: Gallery) -> None:
 
 def test_a_small_collection_among_thousands_costs_what_a_private_table_costs(gallery: Gallery) -> None:
     rng = np.random.default_rng(200)
-    embeddings = make_embeddings(rng, SMALL)
+    embeddings = made_faces.make(rng, SMALL)
     collection = gallery.store("small", embeddings)
     private = search_table("private", "face_no", NEWEST.dimension, sa.MetaData())
     shared_costs, private_costs = Costs(), Costs()
     with gallery.database.transaction() as connection:
-        _add_neighbours(connection, make_embeddings(rng, max(1, FACES // NEIGHBOURS)))
+        _add_neighbours(connection, made_faces.make(rng, max(1, FACES // NEIGHBOURS)))
         connection.exec_driver_sql(
             "CREATE TABLE private (bucket int2 NOT NULL, collection_id int NOT NULL, face_no int8 NOT NULL,"
             " embedding halfvec(128) STORAGE PLAIN NOT NULL)"
@@ -208,7 +213,7 @@ def test_a_small_collection_among_thousands_costs_what_a_private_table_costs(gal
         gallery.vacuum(table)
     with gallery.database.transaction() as connection:
         backend = backend_of(connection)
-        for query in more_pictures(rng, embeddings, 5 * QUERIES).repeat(2, axis=0):
+        for query in made_faces.more_pictures(rng, embeddings, 5 * QUERIES).repeat(2, axis=0):
             for table, costs in ((of_faces(NEWEST), shared_costs), (private, private_costs)):
                 costs.measure(
                     lambda table=table, query=query: vectors.scan(  # type: ignore[misc]

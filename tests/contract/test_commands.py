@@ -114,6 +114,17 @@ def test_an_endpoint_lives_its_life(rekollect: Run) -> None:
     assert "does not exist" in refused(rekollect("webhooks", "endpoints", endpoint_id))
 
 
+def test_a_collection_is_told_how_it_is_searched(rekollect: Run, collection: str) -> None:
+    ran = rekollect("collections", "set", collection, "--search-mode", "approximate", "--wait", "--json")
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["Index"]["Status"] == "WAITING", "nobody waits for faces that may never come"
+    shown = rekollect("collections", "show", collection)
+    assert re.search(r"^SearchMode +approximate$", shown.stdout, re.MULTILINE)
+    back = rekollect("collections", "set", collection, "--search-mode", "exact", "--json")
+    assert json.loads(back.stdout)["SearchMode"] == "exact"
+    assert "does not exist" in refused(rekollect("collections", "show", "no-such-collection"))
+
+
 def test_the_key_may_come_from_the_folder_of_the_stack(rekollect: Run, live: LiveStack) -> None:
     folder = str(live.stack.directory.path)
     ran = rekollect("jobs", "list", "--json", "--data-dir", folder, REKOLLECT_API_KEY="")

@@ -1,0 +1,1 @@
+"""`rekollect bench`: what a search costs on this machine, by each way there is to it."""
