@@ -32,8 +32,9 @@ class IndexStatus(StrEnum):
 #: With 32 and 200 an index finds a little more, is a third larger, and takes five times as long to build.
 CONNECTIONS, BUILD_CANDIDATES = 16, 64
 
-#: Candidates of a search; the walk goes on by as many until it comes to nothing but faces below the threshold.
-CANDIDATES = 200
+#: Candidates of a search; the walk goes on by as many until all of them are below the threshold. Of the matches at similarity
+#: 80, 95 and 99 among 100,000 made faces 400 find 97.8, 98.7 and 100 %, 200 find 96.1, 95.5 and 100 % for a third less.
+CANDIDATES = 400
 
 #: Faces that one search looks at in each bucket, at most.
 MOST_VISITED = 20_000

@@ -77,6 +77,8 @@ class IndexKeeper:
         if missing:
             self._build(session, collection, version, missing[0], [one for one in wanted if one not in missing])
             return timedelta()  # others have their turn
+        if due.buckets != wanted:  # whoever built the last one died before it was noted
+            rows.note_built(session, collection, wanted)
         rows.serve(session, collection.collection_id, collection.model)
         if _dead_share(due, collection) > DEAD_SHARE:
             self._rebuild(session, collection, version)

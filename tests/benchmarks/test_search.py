@@ -1,7 +1,8 @@
 """What an exact search costs in CPU time, client thread and Postgres together, beside faiss's IndexFlatIP on one thread.
 
-REKOLLECT_BENCH_FACES (100,000) is the size of the large collection. faiss is no part of Rekollect: where it is not installed,
-costs are printed without a comparison. Every answer is compared with float32 brute force, at every size.
+REKOLLECT_BENCH_FACES (100,000) is the size of the large collection, REKOLLECT_BENCH_COLLECTIONS (5,000) how many small ones are
+there. Where faiss is not installed, costs are printed without a comparison. Every answer is compared with float32 brute force,
+at every size.
 """
 
 import importlib
@@ -45,7 +46,8 @@ ROUNDING = 1e-6
 
 #: The most that exact SQL may cost, in units of faiss's flat scan, up to a number of faces.
 BARS = ((10_000, 4.0), (100_000, 3.5), (1_000_000, 5.5))
-NEIGHBOURS, SMALL, SMALL_BAR = 5_000, 200, 1.5
+NEIGHBOURS = int(os.environ.get("REKOLLECT_BENCH_COLLECTIONS", "5000"))
+SMALL, SMALL_BAR = 200, 1.5
 
 
 @dataclass

@@ -78,6 +78,30 @@ def test_what_a_killed_build_left_is_dropped_and_built_anew(fresh: Approximating
     assert fresh.indexes() == {f"hnsw_{table}": True}
 
 
+def test_an_index_whose_worker_died_before_it_said_so_is_noted(asked: Approximating) -> None:
+    with asked.database.transaction() as connection:
+        connection.execute(sa.update(schema.search_indexes).values(buckets=[]))
+        connection.execute(sa.update(schema.collections).values(indexed_model=None))
+    assert asked.show()["Index"]["Status"] == "BUILDING"
+    before = _nodes(asked)
+    index = asked.keep()["Index"]
+    assert (index["Status"], index["Built"]) == ("READY", 1)
+    assert _nodes(asked) == before
+
+
+def test_the_thread_of_a_worker_does_all_of_it(fresh: Approximating, celery: Celery) -> None:
+    fresh.grow()
+    settings = Settings(database_url=fresh.database.url, redis_url="redis+socket:///nowhere", secret_key=SECRET_KEY)
+    worker = Runtime(settings, celery)
+    fresh.ask("approximate")
+    worker.indexer.wake()
+    wait_until(lambda: "Measured" in fresh.show()["Index"])
+    wait_until(lambda: "indexer" not in {thread.name for thread in threading.enumerate()})
+    worker.indexer.wake()  # nothing is due
+    assert "indexer" not in {thread.name for thread in threading.enumerate()}
+    worker.database.close()
+
+
 def test_one_worker_builds_at_a_time(fresh: Approximating) -> None:
     fresh.grow()
     fresh.ask("approximate")
