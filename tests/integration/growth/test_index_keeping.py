@@ -1,5 +1,7 @@
 """Indexes of collections that ask for approximate search: built, made anew, given up, whatever happens meanwhile."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -177,6 +179,30 @@ def test_the_build_of_a_deleted_collection_ends(
     assert fresh.indexes() == {f"hnsw_{table}": False}, "it goes with its table"
     clears.join()
     worker.database.close()
+
+
+KEEPER = """
+import sys, threading
+from app.db.session import Database
+from app.services.index_keeping import IndexKeeper
+IndexKeeper(Database(sys.argv[1]), megabytes=64).run(threading.Event())
+"""
+
+
+def test_the_build_of_a_killed_worker_ends_and_another_one_has_the_turn(fresh: Approximating) -> None:
+    fresh.grow()
+    fresh.ask("approximate")
+    with fresh.database.transaction() as older:
+        older.exec_driver_sql("LOCK TABLE fv_sface128 IN ROW EXCLUSIVE MODE")
+        with subprocess.Popen([sys.executable, "-c", KEEPER, fresh.database.url]) as worker:
+            wait_until(lambda: fresh.indexes() != {})
+            worker.kill()
+        with fresh.database.session() as other:
+            assert not hnsw.take_turn(other), "Postgres does not know yet"
+            wait_until(lambda: hnsw.take_turn(other))
+    assert list(fresh.indexes().values()) == [False]
+    assert fresh.keep()["Index"]["Status"] == "READY"
+    assert list(fresh.indexes().values()) == [True]
 
 
 def test_where_most_numbers_are_users_or_deleted_the_sample_is_smaller(asked: Approximating) -> None:
