@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 from app.db import approximate, copying, face_crops, face_models, reprocesses, search_tables, second_versions, vectors
 from app.db.schema import face_tombstones, faces
 from app.db.session import Row
-from app.db.vectors import Hit
+from app.db.vectors import Hit, Scan
 
 _FACE_COLUMNS = [column for column in faces.c if column.name not in ("emb32", "details", "source", "model")]
 
@@ -34,12 +34,10 @@ def nearest(
     *,
     min_cosine: float,
     limit: int,
-    scan: vectors.Scan | None = None,
+    scan: Scan = approximate.scan_as_asked,
 ) -> list[Hit]:
-    """List the closest faces, best first, scanned as the collection asks unless told otherwise; none is a normal answer."""
+    """List the closest faces, best first; an empty list is a normal answer."""
     table = search_tables.of_faces(face_models.get(connection, collection.model))
-    if scan is None:
-        scan = approximate.scan if approximate.is_ready(collection) else vectors.scan
     numbers = scan(connection, table, collection, embedding, min_cosine=min_cosine, limit=limit)
     rows = _by_numbers(connection, collection, numbers)
     return vectors.decide(rows, [row.emb32 for row in rows], embedding, min_cosine=min_cosine, limit=limit)
