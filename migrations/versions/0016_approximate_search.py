@@ -5,7 +5,7 @@ A column without a value and a new table: older code survives it, and goes on se
 
 from alembic import op
 
-revision = "0017"
+revision = "0016"
 down_revision = "0015"
 branch_labels = None
 depends_on = None
