@@ -10,6 +10,11 @@ from typing import Any
 import onnxruntime as ort
 
 CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+
+#: By itself cuDNN tries all its ways to convolve at every new shape, which takes about a second, and pictures have many shapes;
+#: and it rounds factors to ten bits, by which embeddings of one machine would differ from those of another.
+_OPTIONS = {CUDA: {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}}
 
 #: onnxruntime ships no type information; an `InferenceSession`.
 Session = Any
@@ -31,7 +36,8 @@ def open_session(model: bytes, provider: str) -> Session:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only; warnings about unused initializers repeat at every start
-    session = ort.InferenceSession(model, options, providers=list(dict.fromkeys((provider, CPU))))
+    providers = [(name, _OPTIONS.get(name, {})) for name in dict.fromkeys((provider, CPU))]
+    session = ort.InferenceSession(model, options, providers=providers)
     if session.get_providers()[0] != provider:
         raise ModelError(f"{provider} could not start on this machine; see onnxruntime's message above for the cause.")
     return session
