@@ -8,6 +8,7 @@ from werkzeug.routing import PathConverter
 
 from app import logs
 from app.api import (
+    audit,
     batches,
     docs,
     jobs,
@@ -75,6 +76,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         schedules,
         webhook_endpoints,
         webhook_deliveries,
+        audit,
         rekognition,
     ):
         app.register_blueprint(module.blueprint)

@@ -16,6 +16,9 @@ MANAGE_WEBHOOKS = "ManageWebhooks"
 #: The same for /v1/schedules.
 MANAGE_SCHEDULES = "ManageSchedules"
 
+#: The same for reading the audit log.
+READ_AUDIT_LOG = "ReadAuditLog"
+
 #: What a scope names to allow moving a collection to another face model version, and deciding on its crops.
 REPROCESS = "ReprocessCollection"
 

@@ -4,7 +4,7 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
-from app.api.openapi import batches, jobs, messages, reprocesses, schedules, service, webhook_schemas, webhooks
+from app.api.openapi import audit, batches, jobs, messages, reprocesses, schedules, service, webhook_schemas, webhooks
 from app.api.openapi import vocabulary as words
 from app.api.openapi.parameters import HEADERS, PARAMETERS
 from app.api.openapi.problems import SCHEMA as PROBLEM
@@ -12,7 +12,7 @@ from app.service_model import json_schema, service_model
 from app.service_model.json_schema import Schema
 
 #: Every route under /v1.
-ROUTES = [*jobs.ROUTES, *batches.ROUTES, *reprocesses.ROUTES, *webhooks.ROUTES, *schedules.ROUTES]
+ROUTES = [*jobs.ROUTES, *batches.ROUTES, *reprocesses.ROUTES, *webhooks.ROUTES, *schedules.ROUTES, *audit.ROUTES]
 
 _INFO = {
     "title": "Rekollect",
@@ -31,6 +31,7 @@ _TAGS = {
     webhooks.ENDPOINTS: "Who is told of ends.",
     webhooks.DELIVERIES: "What was sent, each attempt, and sending again.",
     schedules.TAG: "What happens by itself, and when.",
+    audit.TAG: "Who did what to which collection.",
     "Webhook messages": "What receivers get.",
     "AWS wire": "What boto3 speaks.",
     "Probes": "For load balancers and supervisors.",
@@ -80,7 +81,7 @@ def _paths() -> dict[str, Any]:
 
 def _schemas() -> dict[str, Schema]:
     ours = jobs.schemas() | batches.schemas() | reprocesses.schemas() | webhook_schemas.schemas() | messages.schemas()
-    ours |= schedules.schemas() | service.schemas()
+    ours |= schedules.schemas() | audit.schemas() | service.schemas()
     return ours | {"Problem": PROBLEM} | _of_the_model()
 
 
