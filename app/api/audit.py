@@ -12,13 +12,14 @@ from app.api.documents import answer, read_page
 from app.api.errors import problem
 from app.domain.audit import Act, Filter
 from app.domain.deliveries import read_moment
+from app.domain.scopes import OWN
 from app.errors import ServiceError, ValidationError
 from app.services import audit, operations
 
 blueprint = Blueprint("audit", __name__, url_prefix="/v1/audit")
 
-#: What a line may be about, and so what may be asked for.
-OPERATIONS = sorted(operations.ALL | set(Act))
+#: What a line may be about, and so what may be asked for; a denial names the permission that was wanting.
+OPERATIONS = sorted(operations.ALL | OWN | set(Act))
 
 COLLECTION_ID = re.compile(r"[a-zA-Z0-9_.\-]{1,255}")
 ACCESS_KEY_ID = re.compile(r"[a-zA-Z0-9]{1,128}")

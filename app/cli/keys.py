@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from app.config import Settings, read_rate
 from app.db import accounts
 from app.db.session import Database, Row
-from app.domain.scopes import MANAGE_SCHEDULES, MANAGE_WEBHOOKS, READ_AUDIT_LOG, REPROCESS, Scope, allows
+from app.domain.scopes import OWN, Scope, allows
 from app.encryption import Cipher
 from app.services import access_keys, operations
 from app.services.access_keys import NewKey, Terms
@@ -100,7 +100,7 @@ def _rate(text: str) -> float:
 
 def _operations(pattern: str) -> str:
     scopes = (Scope(operations=(pattern,)),)
-    known = sorted(operations.ALL | {MANAGE_SCHEDULES, MANAGE_WEBHOOKS, READ_AUDIT_LOG, REPROCESS})
+    known = sorted(operations.ALL | OWN)
     if not any(allows(scopes, operation, None) for operation in known):
         raise argparse.ArgumentTypeError(f"{pattern} is no operation: known are {', '.join(known)}")
     return pattern

@@ -22,6 +22,9 @@ READ_AUDIT_LOG = "ReadAuditLog"
 #: What a scope names to allow moving a collection to another face model version, and deciding on its crops.
 REPROCESS = "ReprocessCollection"
 
+#: All permissions that are no operation of AWS.
+OWN = frozenset({MANAGE_WEBHOOKS, MANAGE_SCHEDULES, READ_AUDIT_LOG, REPROCESS})
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
