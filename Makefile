@@ -4,11 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 CLIENTS := .venv-clients/.installed
+AUDIT := .venv-audit/.installed
 TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-clients fuzz up check bench clean
+.PHONY: help demo test test-clients fuzz up check bench audit-deps sbom licences clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,8 +38,20 @@ check: $(INSTALLED) ## lint, formatting, types, architecture
 bench: $(INSTALLED) ## run the benchmarks
 	@$(VENV)/bin/pytest -m bench -s
 
+audit-deps: $(AUDIT) ## ask OSV for known vulnerabilities of every pinned version; fails where it cannot be asked
+	@.venv-audit/bin/python -m tests.supply_chain.vulnerabilities
+
+sbom: $(AUDIT) ## write build/sbom.json: CycloneDX of what an image holds, models included
+	@rm -rf build/runtime && mkdir -p build && $(PYTHON) -m venv build/runtime
+	@build/runtime/bin/pip install --quiet --disable-pip-version-check -c constraints.txt .
+	@.venv-audit/bin/python -m tests.supply_chain.sbom build/runtime/bin/python build/sbom.json
+	@echo "build/sbom.json"
+
+licences: $(INSTALLED) ## write docs/LICENCES.md anew
+	@$(VENV)/bin/python -m tests.supply_chain.licences
+
 clean: ## remove what was built; data in .rekollect and the cache of models stay
-	@rm -rf $(VENV) .venv-clients tests/clients/javascript/node_modules build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .venv-clients .venv-audit tests/clients/javascript/node_modules build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is made last, so an interrupted installation is done again; pip itself is quiet unless something fails.
@@ -58,4 +71,9 @@ $(CLIENTS): tests/clients/requirements.txt tests/clients/javascript/package.json
 	@$(PYTHON) -m venv .venv-clients
 	@.venv-clients/bin/pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
 	@cd tests/clients/javascript && npm install --no-package-lock --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(AUDIT): tests/supply_chain/requirements.txt
+	@$(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

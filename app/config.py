@@ -184,6 +184,7 @@ class Settings:
     )
     run_timeout_seconds: int = _setting(_positive, "longest run of one job; after that it is taken from its worker", 60)
     job_retention_days: int = _setting(_positive, "days that a finished job and its result are kept", 30)
+    audit_retention_days: int = _setting(_positive, "days that lines of the audit log are kept", 400)
     keep_crops: bool = _setting(
         _switch,
         "whether aligned crops of indexed faces are kept, so that they can be embedded anew without their source; "
@@ -240,6 +241,11 @@ class Settings:
     def job_retention(self) -> timedelta:
         """How long a finished job and its result are kept."""
         return timedelta(days=self.job_retention_days)
+
+    @property
+    def audit_retention(self) -> timedelta:
+        """How long lines of the audit log are kept."""
+        return timedelta(days=self.audit_retention_days)
 
     @property
     def rollback_window(self) -> timedelta:

@@ -65,6 +65,7 @@ class AccessDenied(ServiceError):
         super().__init__(
             f"User: {user_arn} is not authorized to perform: rekognition:{operation} on resource: {resource_arn}"
         )
+        self.operation, self.resource_arn = operation, resource_arn
 
 
 class FrontEndError(ServiceError):

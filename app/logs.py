@@ -1,15 +1,23 @@
 """Logs: one JSON object per line, a constant event name, data in fields.
 
-Never bytes, embeddings, keys, secrets or signed URLs: fields are ids, counts, codes and durations.
+Never bytes, embeddings, keys, secrets or signed URLs: fields are ids, counts, codes and durations. What Postgres says of a row
+that broke a constraint is the row itself, and is cut out of tracebacks.
 """
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 from typing import Any
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+#: Where Postgres quotes the row or the key that it refused; up to the next part of the message, or of the traceback.
+_DETAIL = re.compile(
+    r"^DETAIL: .*?(?=^(?:HINT|CONTEXT|QUERY|LINE \d+|\[SQL): |^\[SQL: |^\(Background on |^\n|\Z)", re.M | re.S
+)
 
 
 class JsonFormatter(logging.Formatter):
@@ -25,7 +33,7 @@ class JsonFormatter(logging.Formatter):
         }
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = _DETAIL.sub("DETAIL: left out\n", self.formatException(record.exc_info))
         return json.dumps(line, default=str)
 
 

@@ -8,6 +8,7 @@ from werkzeug.routing import PathConverter
 
 from app import logs
 from app.api import (
+    audit,
     batches,
     collections,
     docs,
@@ -77,6 +78,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         schedules,
         webhook_endpoints,
         webhook_deliveries,
+        audit,
         rekognition,
     ):
         app.register_blueprint(module.blueprint)

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flask import Request
+from flask import Request, g
 
 from app import sigv4
 from app.api.context import Context
+from app.api.errors import request_id
 from app.domain.caller import Caller
-from app.domain.scopes import MANAGE_SCHEDULES, MANAGE_WEBHOOKS
+from app.domain.scopes import MANAGE_SCHEDULES, MANAGE_WEBHOOKS, READ_AUDIT_LOG
 from app.errors import ExpiredToken, MissingAuthenticationToken, UnrecognizedClient
 from app.services import access_keys, operations
 from app.services.access_keys import KnownKey
@@ -35,7 +36,7 @@ def signed_caller(request: Request, body: bytes, context: Context) -> Caller:
         now=datetime.now(UTC),
         skew=timedelta(seconds=settings.clock_skew_seconds),
     )
-    return _admitted(found[0], caller.region, context)
+    return _admitted(request, found[0], caller.region, context)
 
 
 def caller(request: Request, body: bytes, context: Context) -> Caller:
@@ -47,23 +48,22 @@ def caller(request: Request, body: bytes, context: Context) -> Caller:
         key = access_keys.find_by_api_key(connection, context.cipher, token.strip())
     if key is None:
         raise UnrecognizedClient("The API key in the request is invalid.")
-    return _admitted(key, context.settings.region[0], context)
+    return _admitted(request, key, context.settings.region[0], context)
 
 
-def _admitted(key: KnownKey, region: str, context: Context) -> Caller:
+def _admitted(request: Request, key: KnownKey, region: str, context: Context) -> Caller:
     """Refuse a key that has expired, count the call against its rate, and say who calls."""
     if key.expired:
         raise ExpiredToken
     default = context.settings.rate_limit
     context.rate_limiter.check(key.access_key_id, key.rate if key.rate is not None else default)
-    return Caller(key.account_id, region, key.access_key_id, key.scopes)
+    g.caller = Caller(key.account_id, region, key.access_key_id, key.scopes, request.remote_addr or None, request_id())
+    return g.caller  # type: ignore[no-any-return]  # Flask's `g` is untyped
 
 
 def authorize(caller: Caller, operation: str, input_: Mapping[str, Any]) -> None:
     """Raise AccessDenied unless the caller's key may do this to the collection that the input names, if it names one."""
-    collection = input_.get("CollectionId")
-    if "ResourceArn" in input_:
-        collection = caller.collection_of_arn(input_["ResourceArn"])
+    collection = caller.collection_in(input_)
     caller.check_allowed(operation, collection)
     if operation == "CreateCollection" and input_.get("Tags"):
         caller.check_allowed("TagResource", collection)  # as at AWS: tags are a permission of their own
@@ -95,6 +95,14 @@ def schedule_manager(request: Request, context: Context) -> Caller:
     require_credentials(request)
     found = caller(request, request.get_data(), context)
     found.check_allowed_everywhere(MANAGE_SCHEDULES)  # what runs by itself asks no key again
+    return found
+
+
+def auditor(request: Request, context: Context) -> Caller:
+    """Admit a caller whose key may read the account's audit log."""
+    require_credentials(request)
+    found = caller(request, request.get_data(), context)
+    found.check_allowed_everywhere(READ_AUDIT_LOG)  # it tells of every collection
     return found
 
 

@@ -79,6 +79,7 @@ def _read_shared(caller: Caller, shared: Context, members: dict[str, Any], known
         operation=operation,
         defaults=intake.defaults,
         region=caller.region,
+        actor=caller.actor,
         idempotency_key=submissions.idempotency_key(members.get("ClientRequestToken")),
         webhook_url=url,
         webhook_endpoint_id=endpoint_id,

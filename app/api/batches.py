@@ -18,7 +18,7 @@ from app.db.session import Row
 from app.domain.batches import MAX_LINES, Batch, document
 from app.domain.caller import Caller
 from app.errors import AccessDenied, BatchNotFound, ServiceError, ValidationError
-from app.services import batch_results, batches
+from app.services import batch_audit, batch_results, batches
 from app.services.batch_uploads import Uploads
 
 blueprint = Blueprint("batches", __name__, url_prefix="/v1/batches")
@@ -120,9 +120,10 @@ def failures(batch_id: str) -> Response:
 
 
 def _stream(batch_id: str, *, failed: bool) -> Response:
-    shared, _, batch = _find(batch_id)
+    shared, caller, batch = _find(batch_id)
     after, most = _number("after", least=0) or 0, min(_number("MaxResults", least=1) or MAX_LINES, MAX_LINES)
     until = batch_results.readable_until(shared.database, batch, after=after, most=most, failed=failed)
+    batch_audit.note_reading(shared.database, batch, caller.actor)
     found = batch_results.read_ended(shared.database, batch, after=after, until=until, failed=failed)
     streamed = Response(_lines(found), content_type="application/x-ndjson")
     streamed.headers["Next-After"] = str(
@@ -160,7 +161,7 @@ def _number(name: str, *, least: int) -> int | None:
 def cancel(batch_id: str) -> Response:
     """Take a batch back; what has ended is kept. 200 when it has ended, 202 while items still run or are canceled."""
     shared, caller, batch = _find(batch_id)
-    canceled = shared.batch_outcomes.cancel(caller.account_id, batch.batch_id)
+    canceled = shared.batch_outcomes.cancel(caller.account_id, batch.batch_id, caller.actor)
     if canceled is None:  # purged between the two looks
         raise BatchNotFound(batch_id)
     return answer(document(canceled), 200 if canceled.done else 202)
@@ -169,23 +170,24 @@ def cancel(batch_id: str) -> Response:
 @blueprint.post("/<batch_id>/pause")
 def pause(batch_id: str) -> Response:
     """Let no further item be started."""
-    shared, _, batch = _find(batch_id)
-    return answer(document(batches.pause(shared.database, batch)))
+    shared, caller, batch = _find(batch_id)
+    return answer(document(batches.pause(shared.database, batch, caller.actor)))
 
 
 @blueprint.post("/<batch_id>/resume")
 def resume(batch_id: str) -> Response:
     """Let items be started again."""
-    shared, _, batch = _find(batch_id)
-    return answer(document(batches.resume(shared.database, shared.doorbell, batch)))
+    shared, caller, batch = _find(batch_id)
+    return answer(document(batches.resume(shared.database, shared.doorbell, batch, caller.actor)))
 
 
 @blueprint.post("/<batch_id>/retry-failed")
 def retry_failed(batch_id: str) -> Response:
     """Submit what failed of a batch once more, as a new one."""
-    shared, _, batch = _find(batch_id)
+    shared, caller, batch = _find(batch_id)
     key = submissions.idempotency_key(None)
-    return _accepted(*batches.retry_failed(shared.database, shared.doorbell, batch, idempotency_key=key))
+    retried = batches.retry_failed(shared.database, shared.doorbell, batch, idempotency_key=key, actor=caller.actor)
+    return _accepted(*retried)
 
 
 def _admit(body: bytes) -> tuple[Context, Caller]:

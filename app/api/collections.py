@@ -31,7 +31,7 @@ def _service_error(error: ServiceError) -> Response:
 def show(collection_id: str) -> Response:
     """Show a collection: what it holds, how it is searched, and what its approximate index is worth."""
     shared, caller = admit(collection_id, "DescribeCollection")
-    return answer(_modes(shared).get(caller.account_id, collection_id))
+    return answer(_modes(shared, caller).get(caller.account_id, collection_id))
 
 
 @blueprint.patch("/<collection_id>")
@@ -41,7 +41,7 @@ def change(collection_id: str) -> Response:
     members = read_members({"SearchMode"})
     if "SearchMode" not in members:
         raise ValidationError("SearchMode is missing.")
-    return answer(_modes(shared).change(caller.account_id, collection_id, read_mode(members["SearchMode"])))
+    return answer(_modes(shared, caller).change(caller.account_id, collection_id, read_mode(members["SearchMode"])))
 
 
 def admit(collection_id: str, operation: str) -> tuple[Context, Caller]:
@@ -55,5 +55,5 @@ def admit(collection_id: str, operation: str) -> tuple[Context, Caller]:
     return shared, caller
 
 
-def _modes(shared: Context) -> SearchModes:
-    return SearchModes(shared.database, own_bucket_faces=shared.settings.own_bucket_faces)
+def _modes(shared: Context, caller: Caller) -> SearchModes:
+    return SearchModes(shared.database, own_bucket_faces=shared.settings.own_bucket_faces, actor=caller.actor)

@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Response, g
 
+from app.api import trail
 from app.errors import FrontEndError, InternalServerError, ServiceError, ServiceUnavailable
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ def internal(error: Exception) -> ServiceError:
 
 def aws_answer(error: ServiceError) -> Response:
     """Render an error as AWS's JSON protocol does; front-end errors have a shorter body, as there."""
+    trail.note_denial(error)
     body: dict[str, Any] = {"__type": error.code}
     if isinstance(error, FrontEndError):
         body["message"] = error.message
@@ -83,6 +85,7 @@ def _aws_status(error: ServiceError) -> int:
 
 def problem(error: ServiceError, status: int | None = None) -> Response:
     """Render an error as problem+json; `code` is the AWS name, which also gives the status where none is given."""
+    trail.note_denial(error)
     status = status or problem_status(error)
     body = {
         "type": f"{PROBLEMS_PATH}#{error.code}",

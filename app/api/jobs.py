@@ -16,7 +16,7 @@ from app.api.errors import problem
 from app.domain.caller import Caller
 from app.domain.jobs import Job, Status, document, priority
 from app.errors import AccessDenied, JobNotFound, ServiceError, ServiceUnavailable, ValidationError
-from app.services import jobs, operations
+from app.services import audit, jobs, operations
 from app.services.jobs import Submission
 from app.services.waiting import TooManyWaiters
 
@@ -97,6 +97,8 @@ def show(job_id: str) -> Response:
     job, _ = _wait(shared, _find(shared, caller, job_id), min(int(seconds), LONGEST_WAIT_SECONDS))
     answer = _answer(shared, job, jobs.position(shared.database, job), status=200)
     answer.make_conditional(request)
+    if job.result is not None and answer.status_code != 304:
+        audit.note_reading(shared.database, job, caller)
     return answer
 
 
@@ -105,7 +107,7 @@ def cancel(job_id: str) -> Response:
     """Take a job back: 200 when it has ended, now or before; 202 when its worker still has to stop."""
     shared, caller = _caller(request.get_data())
     _find(shared, caller, job_id)
-    job = shared.outcomes.cancel(caller.account_id, job_id)
+    job = shared.outcomes.cancel(caller.account_id, job_id, caller.actor)
     if job is None:  # purged between the two looks
         raise JobNotFound(job_id)
     return _answer(shared, job, None, status=200 if job.done else 202)
@@ -116,7 +118,8 @@ def retry(job_id: str) -> Response:
     """Submit a job that ended without success once more, as a new one."""
     shared, caller = _caller(request.get_data())
     key = submissions.idempotency_key(None)
-    return _submit(shared, jobs.again(shared.database, _find(shared, caller, job_id), idempotency_key=key))
+    job = _find(shared, caller, job_id)
+    return _submit(shared, jobs.again(shared.database, job, idempotency_key=key, actor=caller.actor))
 
 
 def _caller(body: bytes) -> tuple[Context, Caller]:

@@ -62,9 +62,7 @@ def _call(shared: Context) -> dict[str, Any]:
     checked = service_model.check_input(operation, document)
     auth.authorize(caller, operation, checked)
     if operation in operations.QUICK:
-        with shared.database.transaction() as connection:
-            output = operations.QUICK[operation](connection, caller, checked)
-        return service_model.shape_output(operation, output)
+        return service_model.shape_output(operation, operations.run(shared.database, caller, operation, checked))
     return _run_job(shared, caller, operation, checked, _retry_key(body))
 
 
@@ -100,7 +98,9 @@ def _run_job(
     for member in IMAGE_MEMBERS:
         if member in checked:
             check_one_source(checked[member])
-    submission = jobs.Submission(caller.account_id, operation, checked, idempotency_key=retry_key, region=caller.region)
+    submission = jobs.Submission(
+        caller.account_id, operation, checked, idempotency_key=retry_key, region=caller.region, actor=caller.actor
+    )
     job, _ = jobs.submit(shared.database, shared.doorbell, submission, shared.admission)
     try:
         job = shared.waiting.wait(job, shared.settings.wait_seconds, partial(hung_up, request.environ))

@@ -25,7 +25,7 @@ def create() -> Response:
     shared, caller = _admit()
     values = read_new(read_members(MEMBERS))
     _check_allowed(caller, values["kind"], values["settings"])
-    document = schedules.create(shared.database, caller.account_id, values)
+    document = schedules.create(shared.database, caller.account_id, values, caller.actor)
     return answer(document, 201, Location=document["Links"]["Self"])
 
 
@@ -54,7 +54,7 @@ def change(schedule_id: str) -> Response:
     changes = read_changes(members, kind)
     if "settings" in changes:
         _check_allowed(caller, kind, changes["settings"])
-    return answer(schedules.change(shared.database, caller.account_id, schedule_id, changes))
+    return answer(schedules.change(shared.database, caller.account_id, schedule_id, changes, caller.actor))
 
 
 @blueprint.delete("/<schedule_id>")
@@ -62,7 +62,7 @@ def delete(schedule_id: str) -> Response:
     """Delete a schedule with its ticks; what it did stays done."""
     shared, caller = _admit()
     read_members()
-    schedules.delete(shared.database, caller.account_id, schedule_id)
+    schedules.delete(shared.database, caller.account_id, schedule_id, caller.actor)
     return Response(status=204)
 
 
@@ -72,7 +72,8 @@ def run(schedule_id: str) -> Response:
     shared, caller = _admit()
     read_members()
     _check_stored(shared, caller, schedule_id)
-    return answer(schedules.run_now(shared.database, shared.doorbell, caller.account_id, schedule_id), 202)
+    tick = schedules.run_now(shared.database, shared.doorbell, caller.account_id, schedule_id, caller.actor)
+    return answer(tick, 202)
 
 
 def _admit() -> tuple[Context, Caller]:

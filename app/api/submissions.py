@@ -50,6 +50,7 @@ def read(caller: Caller, shared: Context) -> Submission:
         priority=_priority(members.get("Priority")),
         start_by=_deadline(members.get("Deadline")),
         region=caller.region,
+        actor=caller.actor,
     )
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from app.config import Settings, read_rate
 from app.db import accounts
 from app.db.session import Database, Row
-from app.domain.scopes import MANAGE_SCHEDULES, MANAGE_WEBHOOKS, REPROCESS, Scope, allows
+from app.domain.scopes import OWN, Scope, allows
 from app.encryption import Cipher
 from app.services import access_keys, operations
 from app.services.access_keys import NewKey, Terms
@@ -100,7 +100,7 @@ def _rate(text: str) -> float:
 
 def _operations(pattern: str) -> str:
     scopes = (Scope(operations=(pattern,)),)
-    known = sorted(operations.ALL | {MANAGE_SCHEDULES, MANAGE_WEBHOOKS, REPROCESS})
+    known = sorted(operations.ALL | OWN)
     if not any(allows(scopes, operation, None) for operation in known):
         raise argparse.ArgumentTypeError(f"{pattern} is no operation: known are {', '.join(known)}")
     return pattern
@@ -163,7 +163,7 @@ def _may_do(row: Row) -> str:
 def switch(arguments: argparse.Namespace) -> int:
     """Disable a key or enable it again."""
     with _transaction(Settings.from_environment()) as connection:
-        done = accounts.set_disabled(connection, arguments.access_key_id, disabled=arguments.disabled)
+        done = access_keys.switch(connection, arguments.access_key_id, disabled=arguments.disabled)
     word = "Disabled." if arguments.disabled else "Enabled."
     print(word if done else f"There is no key {arguments.access_key_id} that is not revoked.")
     return 0 if done else 1
@@ -172,7 +172,7 @@ def switch(arguments: argparse.Namespace) -> int:
 def revoke(arguments: argparse.Namespace) -> int:
     """Revoke a key; requests with it are refused from now on."""
     with _transaction(Settings.from_environment()) as connection:
-        revoked = accounts.revoke_key(connection, arguments.access_key_id)
+        revoked = access_keys.revoke(connection, arguments.access_key_id)
     print("Revoked." if revoked else f"There is no active key {arguments.access_key_id}.")
     return 0 if revoked else 1
 
@@ -181,5 +181,5 @@ def webhook_secret(arguments: argparse.Namespace) -> int:
     """Show the secret that signs an account's webhooks."""
     settings = Settings.from_environment()
     with _transaction(settings) as connection:
-        print(access_keys.webhook_secret_of(connection, Cipher(settings.secret_key), arguments.account))
+        print(access_keys.show_webhook_secret(connection, Cipher(settings.secret_key), arguments.account))
     return 0

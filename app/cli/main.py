@@ -28,6 +28,7 @@ COMMANDS = {
     "jobs": ("jobs:configure", "jobs: submit, list, show, cancel, retry"),
     "webhooks": ("webhooks:configure", "webhooks: endpoints, deliveries, the account's secret"),
     "schedules": ("schedules:configure", "what happens by itself: list, show, run, enable, disable"),
+    "audit": ("audit:configure", "who did what to which collection"),
     "models": ("models:configure", "face models: list, pull, verify, add, default"),
     "evaluate": ("evaluate:configure", "measure a face model on labelled pictures, fit its similarity curve"),
     "collections": ("collections:configure", "collections: show one, say how it is searched"),

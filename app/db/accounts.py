@@ -73,24 +73,26 @@ def list_keys(connection: Connection) -> list[Row]:
     return list(connection.execute(statement))
 
 
-def revoke_key(connection: Connection, access_key_id: str) -> bool:
-    """Revoke a key; False where there is none that is still good."""
+def revoke_key(connection: Connection, access_key_id: str) -> int | None:
+    """Revoke a key and give its account; None where there is none that is still good."""
     statement = (
         sa.update(access_keys)
         .where(access_keys.c.access_key_id == access_key_id, access_keys.c.revoked_at.is_(None))
         .values(revoked_at=sa.func.now())
+        .returning(access_keys.c.account_id)
     )
-    return connection.execute(statement).rowcount == 1
+    return connection.execute(statement).scalar_one_or_none()
 
 
-def set_disabled(connection: Connection, access_key_id: str, *, disabled: bool) -> bool:
-    """Disable a key or enable it again; False where there is none that is not revoked."""
+def set_disabled(connection: Connection, access_key_id: str, *, disabled: bool) -> int | None:
+    """Disable a key or enable it again and give its account; None where there is none that is not revoked."""
     statement = (
         sa.update(access_keys)
         .where(access_keys.c.access_key_id == access_key_id, access_keys.c.revoked_at.is_(None))
         .values(disabled_at=sa.func.now() if disabled else None)
+        .returning(access_keys.c.account_id)
     )
-    return connection.execute(statement).rowcount == 1
+    return connection.execute(statement).scalar_one_or_none()
 
 
 def lock_keys(connection: Connection) -> None:

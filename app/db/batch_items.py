@@ -47,7 +47,7 @@ def insert(connection: Connection, batch_id: str, items: Sequence[NewItem]) -> s
 #: after the others, because it may be what killed it.
 _CLAIM = sa.text("""
     WITH turn AS (
-        SELECT batch_id, account_id, operation, region, defaults FROM (
+        SELECT batch_id, account_id, operation, region, actor, defaults FROM (
             SELECT *, max(served_at) OVER (PARTITION BY account_id) AS account_served_at FROM batches
             WHERE status IN ('EXPANDING', 'IN_PROGRESS') AND paused_at IS NULL AND stopped_at IS NULL
         ) AS open
@@ -88,7 +88,7 @@ def claim(connection: Connection, *, most: int, worker: str) -> Chunk | None:
         return None
     first = rows[0]
     items = tuple(Item(row.item_no, row.attempt, row.crashes, {**first.defaults, **row.input}) for row in rows)
-    return Chunk(str(first.batch_id), first.lease, first.account_id, first.operation, first.region, items)
+    return Chunk(str(first.batch_id), first.lease, first.account_id, first.operation, first.region, first.actor, items)
 
 
 def end(connection: Connection, batch_id: str, rows: Sequence[dict[str, Any]]) -> None:

@@ -40,6 +40,7 @@ _JOB_COLUMNS = (
     jobs.c.result,
     jobs.c.error,
     jobs.c.caller_metadata,
+    jobs.c.actor,
     jobs.c.webhook_url,
     jobs.c.webhook_endpoint_id,
     jobs.c.tells_endpoints,

@@ -71,6 +71,7 @@ class Batch:
     canceled: int
     request_hash: bytes | None
     caller_metadata: dict[str, str] | None
+    actor: dict[str, str] | None  # who submitted it
     webhook_url: str | None
     webhook_endpoint_id: uuid.UUID | None
     tells_endpoints: bool
@@ -135,6 +136,7 @@ class Chunk:
     account_id: int
     operation: str
     region: str | None
+    actor: dict[str, str] | None  # who submitted the batch
     items: tuple[Item, ...]
 
     @property

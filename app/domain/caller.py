@@ -1,9 +1,11 @@
 """Who is calling: the account that everything is scoped to, and the names that AWS would give its resources."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from app.domain.audit import Actor, ActorKind
 from app.domain.scopes import Scope, allows, allows_everywhere
 from app.errors import AccessDenied
 
@@ -21,6 +23,8 @@ class Caller:
     region: str
     access_key_id: str
     scopes: tuple[Scope, ...] | None = None  # none: everything in the account
+    source_address: str | None = None
+    request_id: str | None = None
 
     @property
     def account_number(self) -> str:
@@ -35,6 +39,17 @@ class Caller:
         """Give the name of the collection that an ARN of this account means, or None."""
         match = _COLLECTION_ARN.fullmatch(arn)
         return match["name"] if match is not None and match["account"] == self.account_number else None
+
+    def collection_in(self, input_: Mapping[str, Any]) -> str | None:
+        """Give the name of the collection that an operation's input means, by name or by ARN, or None."""
+        if "ResourceArn" in input_:
+            return self.collection_of_arn(input_["ResourceArn"])
+        return input_.get("CollectionId")
+
+    @property
+    def actor(self) -> Actor:
+        """Who this is in the audit log."""
+        return Actor(ActorKind.KEY, self.access_key_id, self.source_address, self.request_id)
 
     def check_allowed(self, operation: str, collection: str | None) -> None:
         """Raise AccessDenied unless the key's scopes hold the operation on the collection."""

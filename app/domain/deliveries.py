@@ -146,9 +146,9 @@ REPLAY_MEMBERS = ("Since", "Until", "EventTypes", "OnlyFailed")
 
 def read_replay(members: Mapping[str, Any], now: datetime) -> Replay:
     """Check what is to be sent again; without an end it goes up to `now`. Raises ValidationError."""
-    since, until = _moment(members.get("Since"), "Since"), now
+    since, until = read_moment(members.get("Since"), "Since"), now
     if members.get("Until") is not None:
-        until = _moment(members["Until"], "Until")
+        until = read_moment(members["Until"], "Until")
     if not timedelta() < until - since <= MAX_REPLAY_RANGE:
         raise ValidationError(f"Since must be before Until, by at most {MAX_REPLAY_RANGE.days} days.")
     types, only_failed = members.get("EventTypes"), members.get("OnlyFailed", True)
@@ -157,7 +157,8 @@ def read_replay(members: Mapping[str, Any], now: datetime) -> Replay:
     return Replay(since, until, None if types is None else read_event_types(types), only_failed)
 
 
-def _moment(value: object, name: str) -> datetime:
+def read_moment(value: object, name: str) -> datetime:
+    """Read a time with its zone, or raise ValidationError."""
     refused = ValidationError(f"{name} must be a time such as 2026-01-31T12:00:00Z.")
     if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
         raise refused

@@ -135,6 +135,7 @@ class Job:
     result: dict[str, Any] | None
     error: dict[str, Any] | None
     caller_metadata: dict[str, str] | None
+    actor: dict[str, str] | None  # who submitted it
     webhook_url: str | None
     webhook_endpoint_id: uuid.UUID | None
     tells_endpoints: bool

@@ -18,9 +18,14 @@ MANAGE_SCHEDULES = "ManageSchedules"
 
 #: What a scope names to allow saying how a collection is searched.
 SEARCH_MODE = "SetSearchMode"
+#: The same for reading the audit log.
+READ_AUDIT_LOG = "ReadAuditLog"
 
 #: What a scope names to allow moving a collection to another face model version, and deciding on its crops.
 REPROCESS = "ReprocessCollection"
+
+#: All permissions that are no operation of AWS.
+OWN = frozenset({MANAGE_WEBHOOKS, MANAGE_SCHEDULES, READ_AUDIT_LOG, REPROCESS})
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ _SETTINGS = {
     "wal_level": "minimal",  # one machine, no replica
     "max_wal_senders": "0",
     "max_wal_size": "1GB",
+    "log_error_verbosity": "terse",  # the details of an error quote rows: embeddings, pictures, secrets
     "log_line_prefix": "%m [%p] ",
     "timezone": "UTC",
     "log_timezone": "UTC",

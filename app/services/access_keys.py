@@ -16,9 +16,11 @@ from sqlalchemy.engine import Connection
 from app.config import Settings
 from app.db import accounts
 from app.db.session import Database
+from app.domain.audit import OPERATOR, Act, Line
 from app.domain.scopes import Scope, read
 from app.domain.signatures import new_secret
 from app.encryption import Cipher
+from app.services import audit
 
 DEFAULT_ACCOUNT = "default"
 
@@ -85,7 +87,26 @@ def create(
         "rate": terms.rate,
     }
     accounts.insert_key(connection, values, lifetime=terms.lifetime)
+    _note(connection, account_id, access_key_id, Act.CREATE_KEY)
     return NewKey(access_key_id, secret, f"{access_key_id}.{secret}", webhook_secret, token)
+
+
+def revoke(connection: Connection, access_key_id: str) -> bool:
+    """Refuse a key from now on; False where there is none that is still good."""
+    return _note(connection, accounts.revoke_key(connection, access_key_id), access_key_id, Act.REVOKE_KEY)
+
+
+def switch(connection: Connection, access_key_id: str, *, disabled: bool) -> bool:
+    """Disable a key or enable it again; False where there is none that is not revoked."""
+    account_id = accounts.set_disabled(connection, access_key_id, disabled=disabled)
+    return _note(connection, account_id, access_key_id, Act.DISABLE_KEY if disabled else Act.ENABLE_KEY)
+
+
+def _note(connection: Connection, account_id: int | None, access_key_id: str, act: Act) -> bool:
+    """Write down what an operator did with a key; False where there was no such key."""
+    if account_id is not None:
+        audit.note(connection, Line(account_id, OPERATOR, act, resources={"AccessKeyId": access_key_id}))
+    return account_id is not None
 
 
 def _account(connection: Connection, cipher: Cipher, name: str) -> tuple[int, str]:
@@ -99,6 +120,13 @@ def _account(connection: Connection, cipher: Cipher, name: str) -> tuple[int, st
 
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
+
+
+def show_webhook_secret(connection: Connection, cipher: Cipher, account: str) -> str:
+    """Give the secret that signs an account's webhooks to an operator, and write that down."""
+    secret = webhook_secret_of(connection, cipher, account)
+    audit.note(connection, Line(accounts.find_account(connection, account), OPERATOR, Act.SHOW_WEBHOOK_SECRET))
+    return secret
 
 
 def webhook_secret_of(connection: Connection, cipher: Cipher, account: str) -> str:

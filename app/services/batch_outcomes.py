@@ -1,7 +1,8 @@
 """How items end and how batches do: the only code that moves either into a status that never changes.
 
-Ending items is one transaction: what their operation stores, results, counts, and where they were the last ones the end of the
-batch with its one event. Every ending by a worker is fenced by its lease; one whose lease was lost changes nothing.
+Ending items is one transaction: what their operation stores, results, counts, lines of the audit log, and where they were the
+last ones the end of the batch with its one event. Every ending by a worker is fenced by its lease; one whose lease was lost
+changes nothing.
 """
 
 import logging
@@ -18,10 +19,11 @@ from app.db import batch_leases as leases
 from app.db import batch_sweeps as sweeps
 from app.db import batches as rows
 from app.db.session import Database
+from app.domain.audit import OPERATOR, Act, Actor
 from app.domain.batches import PAGE, Batch, BatchStatus, Chunk, Item
 from app.domain.jobs import LEASE, MAX_CRASHES, Lane
 from app.errors import Conflict, InternalServerError, ServiceError
-from app.services import events, retries
+from app.services import audit, batch_audit, events, retries
 from app.services.completion import complete_all
 from app.services.outcomes import Complete
 
@@ -64,6 +66,7 @@ class BatchOutcomes:
             items.give_back(connection, chunk.batch_id, [item.item_no for item in given_back])
             if last:
                 leases.release(connection, chunk.lease)
+            audit.note(connection, *batch_audit.of_items(chunk, finals))
             batch, closed = self.end_items(connection, chunk.batch_id, finals, stopped=len(ended) + len(given_back))
         self.announce(closed)
         return batch
@@ -112,7 +115,7 @@ class BatchOutcomes:
             events.publish_batch(connection, closed)
         return closed
 
-    def cancel(self, account_id: int, batch_id: str) -> Batch | None:
+    def cancel(self, account_id: int, batch_id: str, actor: Actor = OPERATOR) -> Batch | None:
         """Take a batch back: what has ended is kept, what runs ends first, the rest never runs. None: no such batch."""
         with self._database.transaction() as connection:
             found = rows.find(connection, account_id, batch_id)
@@ -121,6 +124,7 @@ class BatchOutcomes:
             if found.status is BatchStatus.UPLOADING:
                 raise Conflict("The items of the batch are still being uploaded: break that off.")
             batch = rows.stop(connection, batch_id) or found
+            audit.note(connection, batch_audit.of_batch(found, actor, Act.CANCEL_BATCH))
         return self.cancel_rest(batch_id) or batch
 
     def cancel_rest(self, batch_id: str) -> Batch | None:

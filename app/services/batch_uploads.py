@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator
 from app.broker import Doorbell
 from app.db import batches as rows
 from app.db.session import Database
+from app.domain.audit import Act
 from app.domain.batches import MAX_ITEMS, MAX_LINE_BYTES, PAGE, Batch, BatchStatus, NewItem
 from app.domain.jobs import Lane
 from app.errors import Conflict, ServiceError, ServiceUnavailable, ValidationError
-from app.services import batches
+from app.services import audit, batch_audit, batches
 from app.services.batch_intake import Intake
 from app.services.batch_outcomes import BatchOutcomes
 from app.services.batches import NewBatch
@@ -94,7 +95,10 @@ class Uploads:
 
     def _activate(self, new: NewBatch, batch_id: str, request_hash: bytes) -> Batch | None:
         with self._database.transaction() as connection:
-            return rows.activate(connection, batch_id, idempotency_key=new.idempotency_key, request_hash=request_hash)
+            batch = rows.activate(connection, batch_id, idempotency_key=new.idempotency_key, request_hash=request_hash)
+            if batch is not None:
+                audit.note(connection, batch_audit.of_batch(batch, new.actor, Act.SUBMIT_BATCH))
+        return batch
 
 
 def _hashed(lines: Iterable[tuple[int, bytes]], digest: "hashlib._Hash") -> Iterator[tuple[int, bytes]]:

@@ -19,6 +19,7 @@ from app.db import batch_leases as leases
 from app.db import batch_sweeps as sweeps
 from app.db import batches as rows
 from app.db.session import Database
+from app.domain.audit import OPERATOR, Act, Actor
 from app.domain.batches import CHUNK, MAX_OPEN_BATCHES, PAGE, Batch, BatchStatus, Chunk, NewItem
 from app.domain.jobs import RING_AGAIN, Lane
 from app.errors import (
@@ -29,6 +30,7 @@ from app.errors import (
     ServiceUnavailable,
     ValidationError,
 )
+from app.services import audit, batch_audit
 
 #: Bells that a batch rings at most at once: each that finds work rings another.
 BELLS = 4
@@ -52,6 +54,7 @@ class NewBatch:
     tells_endpoints: bool = False
     caller_metadata: Mapping[str, str] | None = None
     retry_of: uuid.UUID | None = None
+    actor: Actor = OPERATOR
 
     @property
     def fingerprint(self) -> str:
@@ -69,6 +72,7 @@ class NewBatch:
             "source": dict(self.source),
             "region": self.region,
             "status": status.value,
+            "actor": self.actor.stored(),
             "webhook_url": self.webhook_url,
             "webhook_endpoint_id": self.webhook_endpoint_id,
             "tells_endpoints": self.tells_endpoints,
@@ -94,6 +98,7 @@ def submit(
         check_quota(connection, new.account_id)
         if inline is not None:
             _insert_pages(connection, batch, inline)
+        audit.note(connection, batch_audit.of_batch(batch, new.actor, Act.SUBMIT_BATCH))
     doorbell.ring(Lane.BULK, min(BELLS, 1 + len(inline or ()) // CHUNK))
     return batch, False
 
@@ -162,18 +167,21 @@ def list_page(database: Database, account_id: int, *, before: uuid.UUID | None, 
         return rows.list_page(connection, account_id, before=before, limit=limit)
 
 
-def pause(database: Database, batch: Batch) -> Batch:
+def pause(database: Database, batch: Batch, actor: Actor = OPERATOR) -> Batch:
     """Let no further item be started; what runs ends first. Raises Conflict where the batch has ended."""
     if batch.status is BatchStatus.UPLOADING:
         raise Conflict("The items of the batch are still being uploaded.")
-    with database.statement() as connection:
-        return _changed(rows.pause(connection, batch.batch_id))
+    with database.transaction() as connection:
+        paused = _changed(rows.pause(connection, batch.batch_id))
+        audit.note(connection, batch_audit.of_batch(batch, actor, Act.PAUSE_BATCH))
+    return paused
 
 
-def resume(database: Database, doorbell: Doorbell, batch: Batch) -> Batch:
+def resume(database: Database, doorbell: Doorbell, batch: Batch, actor: Actor = OPERATOR) -> Batch:
     """Let items be started again; raises Conflict where the batch has ended."""
-    with database.statement() as connection:
+    with database.transaction() as connection:
         resumed = _changed(rows.resume(connection, batch.batch_id))
+        audit.note(connection, batch_audit.of_batch(batch, actor, Act.RESUME_BATCH))
     doorbell.ring(Lane.BULK, BELLS)
     return resumed
 
@@ -185,7 +193,7 @@ def _changed(batch: Batch | None) -> Batch:
 
 
 def retry_failed(
-    database: Database, doorbell: Doorbell, batch: Batch, *, idempotency_key: str | None
+    database: Database, doorbell: Doorbell, batch: Batch, *, idempotency_key: str | None, actor: Actor = OPERATOR
 ) -> tuple[Batch, bool]:
     """Submit what failed of a batch that has ended once more, as a new batch; raise Conflict where nothing did."""
     if not batch.done:
@@ -204,6 +212,7 @@ def retry_failed(
         tells_endpoints=batch.tells_endpoints,
         caller_metadata=batch.caller_metadata,
         retry_of=uuid.UUID(batch.batch_id),
+        actor=actor,
     )
     return submit(database, doorbell, new)
 
@@ -239,4 +248,8 @@ def purge(database: Database) -> int:
     """Delete a page of a batch past its retention; give how many items, and one for a batch that had none left."""
     with database.transaction() as connection:
         batch_id = sweeps.lock_doomed(connection)
-        return 0 if batch_id is None else 1 + sweeps.delete(connection, batch_id, limit=PAGE)
+        if batch_id is None:
+            return 0
+        deleted = 1 + sweeps.delete(connection, batch_id, limit=PAGE)
+        audit.note(connection, *audit.of_purge(Act.PURGE_BATCHES, deleted))
+    return deleted

@@ -5,7 +5,9 @@ from typing import Any
 from app.db import collections, face_crops
 from app.db.session import Database
 from app.domain import crops
+from app.domain.audit import OPERATOR, Act, Actor, Line
 from app.errors import CollectionNotFound
+from app.services import audit
 
 #: Crops that one transaction deletes, so that it stays short.
 _DELETED_AT_ONCE = 1000
@@ -17,9 +19,10 @@ _TRANSACTIONS = 10
 class Crops:
     """The kept crops of all collections; `default` is the operator's setting."""
 
-    def __init__(self, database: Database, *, default: bool) -> None:
+    def __init__(self, database: Database, *, default: bool, actor: Actor = OPERATOR) -> None:
         self._database = database
         self._default = default
+        self._actor = actor
 
     def get(self, account_id: int, name: str) -> dict[str, Any]:
         """Tell whether new faces' crops are kept and how many are."""
@@ -39,6 +42,7 @@ class Crops:
                 raise CollectionNotFound(name)
             tags = {**collection.tags, crops.TAG: str(keep).lower()}
             collections.set_tags(connection, collection.collection_id, tags)
+            audit.note(connection, Line(account_id, self._actor, Act.KEEP_CROPS, name))
         return self.get(account_id, name)
 
     def purge(self, account_id: int, name: str) -> dict[str, int]:
@@ -51,6 +55,7 @@ class Crops:
         for _ in range(_TRANSACTIONS):
             with self._database.transaction() as connection:
                 deleted = face_crops.delete_some(connection, number, limit=_DELETED_AT_ONCE)
+                audit.note(connection, Line(account_id, self._actor, Act.PURGE_CROPS, name, count=deleted))
             total += deleted
             if deleted < _DELETED_AT_ONCE:
                 break

@@ -13,11 +13,13 @@ from sqlalchemy.engine import Connection
 
 from app.db import endpoints as rows
 from app.db.session import Database
+from app.domain.audit import OPERATOR, Act, Actor, Line
 from app.domain.endpoints import MAX_ENDPOINTS, MAX_LIVE_SECRETS, Endpoint, document
 from app.domain.jobs import iso
 from app.domain.signatures import new_secret
 from app.encryption import Cipher
 from app.errors import EndpointNotFound, ServiceQuotaExceeded
+from app.services import audit
 
 #: Deliveries that go with one transaction at most when their endpoint is deleted.
 _DELETED_AT_ONCE = 2000
@@ -26,11 +28,12 @@ Document = dict[str, Any]
 
 
 class Endpoints:
-    """The endpoints of all accounts. Holds what every use of them needs: where they are, and the key of their secrets."""
+    """The endpoints of all accounts. Holds what every use of them needs: where they are, the key of their secrets, who acts."""
 
-    def __init__(self, database: Database, cipher: Cipher) -> None:
+    def __init__(self, database: Database, cipher: Cipher, actor: Actor = OPERATOR) -> None:
         self._database = database
         self._cipher = cipher
+        self._actor = actor
 
     def create(self, account_id: int, settings: Document) -> tuple[Document, str]:
         """Make an endpoint; give its document and its secret, which is not shown again."""
@@ -42,6 +45,7 @@ class Endpoints:
             values = {**settings, "headers": self._seal_headers(endpoint_id, settings.get("headers"))}
             rows.insert(connection, {**values, "endpoint_id": endpoint_id, "account_id": account_id})
             rows.insert_secret(connection, endpoint_id, self._seal(endpoint_id, secret))
+            self._note(connection, account_id, endpoint_id, Act.CREATE_ENDPOINT)
             return self._show(_found(connection, account_id, endpoint_id)), secret
 
     def get(self, account_id: int, endpoint_id: str) -> Document:
@@ -67,6 +71,7 @@ class Endpoints:
                 rows.probe_first(connection, account_id, number)
             if values:
                 rows.update(connection, account_id, number, values)
+            self._note(connection, account_id, number, Act.UPDATE_ENDPOINT)
             return self._show(_found(connection, account_id, number))
 
     def enable(self, account_id: int, endpoint_id: str) -> Document:
@@ -76,6 +81,7 @@ class Endpoints:
             if not _found(connection, account_id, number).enabled:
                 rows.probe_first(connection, account_id, number)
                 rows.enable(connection, account_id, number)
+            self._note(connection, account_id, number, Act.ENABLE_ENDPOINT)
             return self._show(_found(connection, account_id, number))
 
     def disable(self, account_id: int, endpoint_id: str) -> Document:
@@ -83,7 +89,9 @@ class Endpoints:
         number = read_id(endpoint_id)
         with self._database.transaction() as connection:
             rows.disable(connection, account_id, number, "REQUESTED")
-            return self._show(_found(connection, account_id, number))
+            shown = self._show(_found(connection, account_id, number))
+            self._note(connection, account_id, number, Act.DISABLE_ENDPOINT)
+        return shown
 
     def delete(self, account_id: int, endpoint_id: str) -> None:
         """Delete an endpoint with its deliveries, in transactions that stay short."""
@@ -94,6 +102,7 @@ class Endpoints:
                 deleted = rows.delete_deliveries(connection, account_id, number, limit=_DELETED_AT_ONCE)
         with self._database.transaction() as connection:
             rows.delete(connection, account_id, number)
+            self._note(connection, account_id, number, Act.DELETE_ENDPOINT)
 
     def rotate_secret(self, account_id: int, endpoint_id: str, overlap: timedelta) -> Document:
         """Make a new secret and show it once; earlier ones sign beside it for a while, of too many the oldest ends now."""
@@ -102,8 +111,12 @@ class Endpoints:
             _found(connection, account_id, number, lock=True)
             ends = rows.retire_secrets(connection, number, overlap=overlap, keep=MAX_LIVE_SECRETS - 1)
             rows.insert_secret(connection, number, self._seal(number, secret))
+            self._note(connection, account_id, number, Act.ROTATE_SECRET)
         shown = {"EndpointId": str(number), "Secret": secret}
         return {**shown, "PreviousSecretsExpireAt": iso(max(ends))} if ends else shown
+
+    def _note(self, connection: Connection, account_id: int, endpoint_id: uuid.UUID, act: Act) -> None:
+        audit.note(connection, Line(account_id, self._actor, act, resources={"EndpointId": str(endpoint_id)}))
 
     def _show(self, endpoint: Endpoint) -> Document:
         return document(endpoint, list(self._open_headers(endpoint)))

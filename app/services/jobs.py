@@ -18,6 +18,7 @@ from app.broker import Doorbell
 from app.db import claims, deliveries, endpoints, sweeps
 from app.db import jobs as rows
 from app.db.session import Database
+from app.domain.audit import OPERATOR, Act, Actor
 from app.domain.images import IMAGE_MEMBERS
 from app.domain.jobs import (
     LONGEST_DEADLINE,
@@ -41,6 +42,7 @@ from app.errors import (
     ServiceUnavailable,
     ValidationError,
 )
+from app.services import audit
 from app.services.admission import Admission
 
 #: Bells that one sweep rings at most for each kind of work; the next sweep is a second away, and a bell takes the oldest.
@@ -66,6 +68,7 @@ class Submission:
     start_by: timedelta | datetime | None = None  # a caller's own deadline: a time from now, or a moment
     region: str | None = None
     retry_of: str | None = None
+    actor: Actor = OPERATOR
 
 
 def submit(
@@ -128,6 +131,7 @@ def _values(submission: Submission, stored: Mapping[str, Any], request_hash: byt
         "idempotency_key": submission.idempotency_key,
         "request_hash": request_hash,
         "caller_metadata": dict(submission.caller_metadata) if submission.caller_metadata else None,
+        "actor": submission.actor.stored(),
         "webhook_url": submission.webhook_url,
         "webhook_endpoint_id": submission.webhook_endpoint_id,
         "tells_endpoints": submission.tells_endpoints,
@@ -206,7 +210,7 @@ def position(database: Database, job: Job) -> int | None:
         return rows.position(connection, job)
 
 
-def again(database: Database, job: Job, *, idempotency_key: str | None) -> Submission:
+def again(database: Database, job: Job, *, idempotency_key: str | None, actor: Actor = OPERATOR) -> Submission:
     """Make a submission of a job that ended without success; raise Conflict where that cannot be."""
     if job.status not in RETRIABLE:
         raise Conflict(f"The job is {job.status.value}; only one that FAILED, EXPIRED or was CANCELED can be retried.")
@@ -225,6 +229,7 @@ def again(database: Database, job: Job, *, idempotency_key: str | None) -> Submi
         caller_metadata=job.caller_metadata,
         priority=priority(job),
         retry_of=job.job_id,
+        actor=actor,
     )
 
 
@@ -253,4 +258,6 @@ def ring_again(database: Database, doorbell: Doorbell) -> None:
 def purge(database: Database) -> int:
     """Delete jobs past their retention; give how many."""
     with database.transaction() as connection:
-        return rows.purge(connection, limit=_PURGE_LIMIT)
+        deleted = rows.purge(connection, limit=_PURGE_LIMIT)
+        audit.note(connection, *audit.of_purge(Act.PURGE_JOBS, deleted))
+    return deleted

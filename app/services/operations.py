@@ -1,14 +1,17 @@
 """Which operations there are: those answered at once from Postgres, and those that need a worker's eyes.
 
-A new operation costs a handler and a line here; its input and output are the service model's business.
+A new operation costs a handler and a line here; its input and output are the service model's business. One that is answered at
+once and its line of the audit log are one transaction.
 """
 
 from collections.abc import Callable
 
 from sqlalchemy.engine import Connection
 
+from app.db.session import Database
 from app.domain.caller import Caller
-from app.services import collections, faces, tags, users
+from app.errors import ServiceError, ServiceUnavailable
+from app.services import audit, collections, faces, tags, users
 from app.services.collections import Document
 
 Handler = Callable[[Connection, Caller, Document], Document]
@@ -39,3 +42,18 @@ IMAGE = frozenset({"CompareFaces", "DetectFaces", "IndexFaces", "SearchFacesByIm
 ON_COLLECTION = frozenset({"IndexFaces", "SearchFacesByImage", "SearchUsersByImage"})
 
 ALL = frozenset(QUICK) | IMAGE
+
+
+def run(database: Database, caller: Caller, operation: str, input_: Document) -> Document:
+    """Answer an operation that needs no worker; raises what is wrong, and writes that down too."""
+    try:
+        with database.transaction() as connection:
+            output = QUICK[operation](connection, caller, input_)
+            audit.note(connection, audit.of_call(caller, operation, input_, output))
+            return output
+    except ServiceUnavailable:  # there is nobody to write it down
+        raise
+    except ServiceError as error:
+        with database.statement() as connection:
+            audit.note(connection, audit.of_refusal(caller, operation, caller.collection_in(input_), error))
+        raise

@@ -1,7 +1,7 @@
 """How jobs end: the only code that moves a job out of IN_PROGRESS or into a terminal status.
 
-Ending is one transaction: result, status, webhook event and its delivery. Every ending by a worker is fenced by its lease;
-one whose lease was lost changes nothing.
+Ending is one transaction: result, status, webhook event and its delivery, and the line of the audit log. Every ending by a
+worker is fenced by its lease; one whose lease was lost changes nothing.
 """
 
 from collections.abc import Callable
@@ -14,9 +14,10 @@ from app.broker import Doorbell
 from app.db import claims, sweeps
 from app.db import jobs as rows
 from app.db.session import Database
+from app.domain.audit import OPERATOR, Act, Actor, Line
 from app.domain.jobs import LEASE, MAX_CRASHES, Claim, Job, Lane, Status
 from app.errors import InternalServerError, ServiceError, ServiceUnavailable
-from app.services import events, retries
+from app.services import audit, events, retries
 
 #: Rows that one sweep handles at most; the next sweep is a second away.
 _SWEEP_LIMIT = 500
@@ -78,12 +79,13 @@ class Outcomes:
         self._announce(told)
         return True
 
-    def cancel(self, account_id: int, job_id: str) -> Job | None:
+    def cancel(self, account_id: int, job_id: str, actor: Actor = OPERATOR) -> Job | None:
         """Take a job back: a queued one ends at once, a running one as soon as its worker looks. None: no such job."""
         with self._database.transaction() as connection:
             job = rows.lock(connection, account_id, job_id)
             if job is None or job.done:
                 return job
+            audit.note(connection, Line(account_id, actor, Act.CANCEL_JOB, resources={"JobId": job_id}))
             if job.status is Status.IN_PROGRESS:
                 return rows.request_cancel(connection, job_id)
             told = self._close(connection, job_id, Status.QUEUED, Status.CANCELED)
@@ -150,7 +152,10 @@ class Outcomes:
             # An error of ours must not be frozen under a caller's key: the next try may succeed.
             forget_key=error is not None and error.retryable,
         )
-        return 0 if job is None else events.publish(connection, job)
+        if job is None:
+            return 0
+        audit.note(connection, audit.of_job(job))
+        return events.publish(connection, job)
 
     def _announce(self, told: int) -> None:
         if told:

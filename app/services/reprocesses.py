@@ -14,11 +14,12 @@ from app.db import collections, dedicated_buckets, face_models
 from app.db import reprocesses as rows
 from app.db.session import Database, Row
 from app.domain import pagination
+from app.domain.audit import OK, OPERATOR, SYSTEM, Act, Actor, Line
 from app.domain.jobs import Lane, iso
 from app.domain.reprocesses import GRACE, Reprocess, Status, check_target, document
 from app.domain.webhook_events import REPROCESSED
 from app.errors import CollectionNotFound, Conflict, ReprocessNotFound
-from app.services import events
+from app.services import audit, events
 
 Document = dict[str, Any]
 
@@ -29,9 +30,10 @@ BELLS = 8
 class Reprocesses:
     """The reprocesses of all collections."""
 
-    def __init__(self, database: Database, doorbell: Doorbell) -> None:
+    def __init__(self, database: Database, doorbell: Doorbell, actor: Actor = OPERATOR) -> None:
         self._database = database
         self._doorbell = doorbell
+        self._actor = actor
 
     def start(self, account_id: int, name: str, version: str, on_failure: str) -> Document:
         """Begin to move a collection to another version; raises InvalidParameter or Conflict."""
@@ -55,6 +57,7 @@ class Reprocesses:
                 connection, collection.collection_id, model=collection.model, other=version, indexes_other=True
             )
             dedicated_buckets.follow(connection, collection, face_models.get(connection, version))
+            self._note(connection, account_id, name, Act.START_REPROCESS)
         self._doorbell.ring(Lane.BULK, BELLS)
         return document(reprocess)
 
@@ -81,6 +84,7 @@ class Reprocesses:
             told = 0
             if reprocess.status is Status.IN_PROGRESS:
                 reprocess, told = end(connection, collection, reprocess, Status.CANCELED, keep=timedelta())
+                self._note(connection, account_id, name, Act.CANCEL_REPROCESS)
         self.announce(told)
         return document(reprocess)
 
@@ -104,6 +108,7 @@ class Reprocesses:
                 rolled_back_at=rows.NOW,
                 keep=GRACE,
             )
+            self._note(connection, account_id, name, Act.ROLL_BACK_REPROCESS)
         return document(reprocess)
 
     def finish(self, account_id: int, name: str) -> Document:
@@ -113,7 +118,11 @@ class Reprocesses:
             if not reprocess.can_roll_back:
                 raise Conflict(f"The collection id: {name} keeps no former face model version")
             reprocess = rows.change(connection, reprocess.reprocess_id, keep=GRACE)
+            self._note(connection, account_id, name, Act.FINISH_REPROCESS)
         return document(reprocess)
+
+    def _note(self, connection: Connection, account_id: int, name: str, act: Act) -> None:
+        audit.note(connection, Line(account_id, self._actor, act, name))
 
     def announce(self, told: int) -> None:
         """Ring for the webhooks of an ending, once it is committed."""
@@ -138,6 +147,8 @@ def end(
         indexes_other=switches,  # so that going back loses no face
     )
     ended = rows.finished(connection, reprocess.reprocess_id, status, keep=keep, **values)
+    result = OK if switches else status.value
+    audit.note(connection, Line(ended.account_id, SYSTEM, Act.END_REPROCESS, collection.name, result=result))
     return ended, events.report(connection, ended.account_id, REPROCESSED, document(ended))
 
 

@@ -15,6 +15,7 @@ from app.db import collections, face_selection, synced_objects
 from app.db import jobs as job_rows
 from app.db.session import Database, Row
 from app.db.ticks import TickClaim
+from app.domain.audit import Actor, ActorKind
 from app.domain.batches import legal_external_id
 from app.domain.jobs import Lane, Priority
 from app.domain.resync import Action, Listed, Seen, decide, idempotency_key, is_picture_name
@@ -91,7 +92,7 @@ def _delete_faces(connection: Connection, held: TickClaim, collection: Row, keys
         return 0
     collections.lock_for_writing(connection, account(held), collection.name)
     found = face_selection.of_objects(connection, collection.collection_id, held.settings["Bucket"], keys)
-    return face_removal.remove(connection, account(held), collection.name, found)
+    return face_removal.remove(connection, account(held), collection.name, found, schedule_id=held.schedule_id)
 
 
 def _index(connection: Connection, held: TickClaim, collection: Row, listed: Listed) -> dict[str, Any]:
@@ -106,6 +107,7 @@ def _index(connection: Connection, held: TickClaim, collection: Row, listed: Lis
         },
         idempotency_key=idempotency_key(held.schedule_id, collection.collection_id, listed),
         priority=Priority.LOW,
+        actor=Actor(ActorKind.SCHEDULE, str(held.schedule_id)),
     )
     return {
         "schedule_id": held.schedule_id,

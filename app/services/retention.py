@@ -30,8 +30,9 @@ def delete_old(connection: Connection, held: TickClaim) -> Progress:
         limit=_PAGE,
     )
     old = [row for row in page if row.old]
+    deleted = face_removal.remove(connection, account_id, name, old, schedule_id=held.schedule_id)
     result = {
-        "FacesDeleted": so_far["FacesDeleted"] + face_removal.remove(connection, account_id, name, old),
+        "FacesDeleted": so_far["FacesDeleted"] + deleted,
         "FacesTakenFromUsers": so_far["FacesTakenFromUsers"] + sum(row.user_id is not None for row in old),
     }
     return Progress({"After": page[-1].face_no} if old and len(page) == _PAGE else None, result)

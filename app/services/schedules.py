@@ -15,10 +15,12 @@ from app.broker import Doorbell
 from app.db import schedules as rows
 from app.db import ticks
 from app.db.session import Database, now
+from app.domain.audit import OPERATOR, Act, Actor, Line
 from app.domain.cron import CatchUp, Rule
 from app.domain.jobs import Lane
 from app.domain.schedules import MAX_SCHEDULES, Schedule, document, tick_document
 from app.errors import Conflict, ScheduleNotFound, ServiceQuotaExceeded
+from app.services import audit
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ Document = dict[str, Any]
 _DISABLED: Document = {"Code": "Disabled", "Message": "The schedule was disabled before this run had ended."}
 
 
-def create(database: Database, account_id: int, values: Document) -> Document:
+def create(database: Database, account_id: int, values: Document, actor: Actor = OPERATOR) -> Document:
     """Make a schedule and show it."""
     with database.transaction() as connection:
         if rows.lock_and_count(connection, account_id) >= MAX_SCHEDULES:
@@ -54,6 +56,7 @@ def create(database: Database, account_id: int, values: Document) -> Document:
         schedule = rows.insert(connection, {**values, "account_id": account_id, "next_due_at": due})
         if schedule is None:
             raise _name_taken(values["name"])
+        audit.note(connection, _line(schedule, actor, Act.CREATE_SCHEDULE))
         return document(schedule, None)
 
 
@@ -91,7 +94,9 @@ def get_stored(database: Database, account_id: int | None, schedule_id: str) -> 
         return _found(connection, account_id, schedule_id)
 
 
-def change(database: Database, account_id: int | None, schedule_id: str, changes: Document) -> Document:
+def change(
+    database: Database, account_id: int | None, schedule_id: str, changes: Document, actor: Actor = OPERATOR
+) -> Document:
     """Set columns and show the schedule. With other times its next one counts from now, and nothing is made up for.
 
     Disabling ends the runs that wait or are under way: a worker sees it at its next step.
@@ -110,12 +115,13 @@ def change(database: Database, account_id: int | None, schedule_id: str, changes
             rows.update(connection, number, values)
         if values.get("enabled") is False:
             ticks.end_open(connection, number, error=_DISABLED)
+        audit.note(connection, _line(schedule, actor, Act.UPDATE_SCHEDULE))
     if values.get("settings", schedule.settings) != schedule.settings:
         _forget_objects(database, number)
     return get(database, account_id, schedule_id)
 
 
-def delete(database: Database, account_id: int, schedule_id: str) -> None:
+def delete(database: Database, account_id: int, schedule_id: str, actor: Actor = OPERATOR) -> None:
     """Delete a schedule with its ticks, in transactions that stay short; what it indexed stays."""
     with database.transaction() as connection:
         schedule = _found(connection, account_id, schedule_id, lock=True)
@@ -123,17 +129,26 @@ def delete(database: Database, account_id: int, schedule_id: str) -> None:
     _forget_objects(database, schedule.schedule_id)
     with database.transaction() as connection:
         rows.delete(connection, account_id, schedule.schedule_id)
+        audit.note(connection, _line(schedule, actor, Act.DELETE_SCHEDULE))
 
 
-def run_now(database: Database, doorbell: Doorbell, account_id: int | None, schedule_id: str) -> Document:
+def run_now(
+    database: Database, doorbell: Doorbell, account_id: int | None, schedule_id: str, actor: Actor = OPERATOR
+) -> Document:
     """Queue a run at this moment, whether or not the schedule is enabled, and show its tick."""
     with database.transaction() as connection:
         schedule = _found(connection, account_id, schedule_id, lock=True)
         if ticks.count_open(connection, schedule.schedule_id) >= _MAX_OPEN:
             raise Conflict(f"The schedule has {_MAX_OPEN} runs that have not ended.")
         tick = ticks.insert_manual(connection, schedule.schedule_id)
+        audit.note(connection, _line(schedule, actor, Act.RUN_SCHEDULE))
     doorbell.ring(Lane.MAINTENANCE)
     return tick_document(tick)
+
+
+def _line(schedule: Schedule, actor: Actor, act: Act) -> Line:
+    resources = {"ScheduleId": str(schedule.schedule_id)}
+    return Line(schedule.account_id, actor, act, schedule.settings.get("CollectionId"), resources)
 
 
 def make_ticks(database: Database) -> int:

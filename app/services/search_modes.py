@@ -6,9 +6,11 @@ from sqlalchemy.engine import Connection
 
 from app.db import collections, dedicated_buckets, face_models, hnsw, search_indexes, search_tables
 from app.db.session import Database, Row
+from app.domain.audit import OPERATOR, Act, Actor, Line
 from app.domain.jobs import iso
 from app.domain.search_modes import IndexStatus, SearchMode, recall_document
 from app.errors import CollectionNotFound
+from app.services import audit
 from app.services.collections import get
 
 Document = dict[str, Any]
@@ -17,8 +19,9 @@ Document = dict[str, Any]
 class SearchModes:
     """The search modes of all collections; those above `own_bucket_faces` have buckets that can be indexed."""
 
-    def __init__(self, database: Database, *, own_bucket_faces: int) -> None:
+    def __init__(self, database: Database, *, own_bucket_faces: int, actor: Actor = OPERATOR) -> None:
         self._database = database
+        self._actor = actor
         self._own_bucket_faces = own_bucket_faces
 
     def get(self, account_id: int, name: str) -> Document:
@@ -34,6 +37,7 @@ class SearchModes:
                 raise CollectionNotFound(name)
             if collection.search_mode != mode:
                 search_indexes.ask(connection, collection.collection_id, mode)
+                audit.note(connection, Line(account_id, self._actor, Act.SET_SEARCH_MODE, name))
         if mode is SearchMode.EXACT:
             self._stop_builds(collection)
         return self.get(account_id, name)

@@ -23,6 +23,7 @@ def make_job(status: Status = Status.QUEUED, **changes: Any) -> Job:
         "result": None,
         "error": None,
         "caller_metadata": None,
+        "actor": None,
         "webhook_url": "https://example.com/hook",
         "webhook_endpoint_id": None,
         "tells_endpoints": False,

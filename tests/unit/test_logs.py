@@ -55,6 +55,22 @@ def test_a_traceback_stays_on_the_line() -> None:
     assert "ValueError: two\nlines" in json.loads(line)["traceback"]
 
 
+def test_the_row_that_postgres_quotes_is_cut_out_of_a_traceback() -> None:
+    said = (
+        "new row violates check constraint\nDETAIL:  Failing row contains (1, \\xffd8,\ns3cr3t).\n"
+        "[SQL: INSERT INTO blobs]\n(Background on this error at: https://sqlalche.me)"
+    )
+    for message in (said, "x\nDETAIL:  Key (token)=(s3cr3t) already exists.\nCONTEXT:  y", "x\nDETAIL:  s3cr3t"):
+        try:
+            raise ValueError(message)
+        except ValueError:
+            traceback = json.loads(formatted("job_crashed", exc_info=sys.exc_info()))["traceback"]
+        assert "s3cr3t" not in traceback
+        assert "DETAIL: left out" in traceback
+        for part in ("[SQL: INSERT INTO blobs]", "(Background on", "CONTEXT:  y"):
+            assert (part in traceback) == (part in message)
+
+
 @pytest.fixture
 def untouched() -> Iterator[None]:
     """Put the root logger back as pytest set it up."""

@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from app.api.openapi import (
+    audit,
     batches,
     collections,
     jobs,
@@ -22,7 +23,15 @@ from app.service_model import json_schema, service_model
 from app.service_model.json_schema import Schema
 
 #: Every route under /v1.
-ROUTES = [*jobs.ROUTES, *batches.ROUTES, *collections.ROUTES, *reprocesses.ROUTES, *webhooks.ROUTES, *schedules.ROUTES]
+ROUTES = [
+    *jobs.ROUTES,
+    *batches.ROUTES,
+    *collections.ROUTES,
+    *reprocesses.ROUTES,
+    *webhooks.ROUTES,
+    *schedules.ROUTES,
+    *audit.ROUTES,
+]
 
 _INFO = {
     "title": "Rekollect",
@@ -42,6 +51,7 @@ _TAGS = {
     webhooks.ENDPOINTS: "Who is told of ends.",
     webhooks.DELIVERIES: "What was sent, each attempt, and sending again.",
     schedules.TAG: "What happens by itself, and when.",
+    audit.TAG: "Who did what to which collection.",
     "Webhook messages": "What receivers get.",
     "AWS wire": "What boto3 speaks.",
     "Probes": "For load balancers and supervisors.",
@@ -91,7 +101,7 @@ def _paths() -> dict[str, Any]:
 
 def _schemas() -> dict[str, Schema]:
     ours = jobs.schemas() | batches.schemas() | collections.schemas() | reprocesses.schemas()
-    ours |= webhook_schemas.schemas() | messages.schemas() | schedules.schemas() | service.schemas()
+    ours |= webhook_schemas.schemas() | messages.schemas() | schedules.schemas() | audit.schemas() | service.schemas()
     return ours | {"Problem": PROBLEM} | _of_the_model()
 
 

@@ -53,6 +53,13 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "DeliveryStatus": _query(
         "Status", "Only deliveries in this status.", {"type": "string", "enum": words.DELIVERY_STATUSES}
     ),
+    "AuditedCollection": _query("CollectionId", "Only what was done to this collection.", words.COLLECTION_ID),
+    "AuditedOperation": _query("Operation", "Only this operation.", {"type": "string", "enum": words.AUDITED}),
+    "AuditedKey": _query(
+        "AccessKeyId", "Only what was done with this key.", {"type": "string", "pattern": f"^{words.ACCESS_KEY_ID}$"}
+    ),
+    "Since": _query("Since", "From this time on.", {"type": "string", "format": "date-time"}),
+    "Until": _query("Until", "Before this time.", {"type": "string", "format": "date-time"}),
     "after": _query(
         "after",
         "The `Next-After` or the `Cursor` read last; 0 begins.",

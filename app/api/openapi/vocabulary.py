@@ -2,10 +2,12 @@
 
 import re
 
+from app.api import audit as audited
 from app.api import documents, submissions
 from app.api import jobs as routes
 from app.db.schema import metadata
 from app.domain import (
+    audit,
     batches,
     cron,
     deliveries,
@@ -69,6 +71,9 @@ FAILURE_REASONS = [reason.value for reason in reprocesses.Reason]
 
 SEARCH_MODES = [mode.value for mode in search_modes.SearchMode]
 INDEX_STATUSES = [status.value for status in search_modes.IndexStatus]
+ACTORS = [kind.value for kind in audit.ActorKind]
+AUDITED = audited.OPERATIONS
+ACCESS_KEY_ID = audited.ACCESS_KEY_ID.pattern
 
 SCHEDULE_KINDS = [kind.value for kind in schedules.NEEDS]
 SCHEDULE_NAME, BUCKET = schedules.NAME.pattern, schedules.BUCKET.pattern

@@ -4,6 +4,7 @@ Everything is scoped by account.
 """
 
 from app.db.schema.accounts import access_keys, accounts, request_tokens
+from app.db.schema.audit import audit_log
 from app.db.schema.batches import batch_items, batch_leases, batches
 from app.db.schema.collections import collections, face_tombstones, faces, users
 from app.db.schema.embeddings import face_crops, face_embeddings, face_models, user_embeddings
@@ -37,6 +38,7 @@ __all__ = [
     "SHARED_BUCKETS",
     "access_keys",
     "accounts",
+    "audit_log",
     "batch_items",
     "batch_leases",
     "batches",

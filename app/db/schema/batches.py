@@ -35,6 +35,7 @@ batches = sa.Table(
     sa.Column("idempotency_key", sa.Text),
     sa.Column("request_hash", sa.LargeBinary),
     sa.Column("metadata", JSONB(none_as_null=True), key="caller_metadata"),
+    sa.Column("actor", JSONB(none_as_null=True)),  # who submitted it, for the audit log
     sa.Column("webhook_url", sa.Text),
     sa.Column("webhook_endpoint_id", sa.Uuid),  # no foreign key: the endpoint may be gone before the batch ends
     sa.Column("tells_endpoints", sa.Boolean, nullable=False, server_default=sa.false()),

@@ -22,6 +22,7 @@ jobs = sa.Table(
     sa.Column("request_hash", sa.LargeBinary, nullable=False),
     sa.Column("metadata", JSONB(none_as_null=True), key="caller_metadata"),
     sa.Column("region", sa.Text),  # that the caller signed for; ARNs in the answer name it
+    sa.Column("actor", JSONB(none_as_null=True)),  # who submitted it, for the audit log
     sa.Column("webhook_url", sa.Text),
     sa.Column("webhook_endpoint_id", sa.Uuid),  # no foreign key: the endpoint may be gone before the job ends
     sa.Column("tells_endpoints", sa.Boolean, nullable=False, server_default=sa.false()),  # all that want its event
