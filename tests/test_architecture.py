@@ -35,6 +35,7 @@ LAYERS = (
         "workers.insist",
         "workers.slots",
         "workers.collection_cache",
+        "workers.company",
         "workers.cores",
         "workers.webhooks",
         "workers.fetch",
