@@ -35,6 +35,9 @@ _OWNERS = (
     "reprocess_id",
 )  # fmt: skip
 
+#: What accounts choose by themselves.
+_NAMES = {"collection_id", "user_id", "request_token"}
+
 
 @dataclass(frozen=True)
 class World:
@@ -46,13 +49,9 @@ class World:
 
     @property
     def words(self) -> list[str]:
-        """What must not be read by others."""
-        key = self.account.key
-        return [word for words in self.ids.values() for word in words] + [
-            self.mark,
-            key.access_key_id,
-            key.webhook_secret,
-        ]
+        """What must not be read by others; a name that is somebody's may be another's too."""
+        ids = [word for kind, words in self.ids.items() if kind not in _NAMES for word in words]
+        return [*ids, self.mark, self.account.key.access_key_id, self.account.key.webhook_secret]
 
 
 def furnish(database: Database, doorbell: Doorbell, name: str) -> World:
