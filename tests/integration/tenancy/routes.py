@@ -42,7 +42,7 @@ def _batch(ids: Ids) -> Any:
 
 
 def _schedule(ids: Ids) -> Any:
-    settings = {"CollectionId": ids["collection_id"], "MaxAgeDays": 30}
+    settings = {"CollectionId": ids["collection_id"], "Days": 30}
     return {"Name": "old", "Kind": "RETENTION", "Cron": "0 3 * * *", "Settings": settings}
 
 
