@@ -1,1 +1,1 @@
-"""Two accounts in one database: nothing that one does reads, counts or changes anything of the other."""
+"""Every route of the web application, called in this process: what an account sees, what a key may do, what may be sent."""

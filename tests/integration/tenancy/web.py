@@ -92,7 +92,7 @@ class Web:
     def send(self, key: NewKey, call: Call) -> Answer:
         with self._asked() as asked:
             headers = self._signed(key, call) if call.operation else _bearer(key)
-            body = call.body.encode("utf-8", "surrogatepass")
+            body = call.body.encode("utf-8", "surrogateescape")
             answer = self._client.open(call.path, method=call.method, data=body, headers=headers)
             return Answer(answer.status_code, answer.get_data(as_text=True), asked)
 
@@ -111,7 +111,7 @@ class Web:
             sa.event.remove(self._engine, "before_cursor_execute", note)
 
     def _signed(self, key: NewKey, call: Call) -> dict[str, str]:
-        body = call.body.encode("utf-8", "surrogatepass")
+        body = call.body.encode("utf-8", "surrogateescape")
         request = AWSRequest(method="POST", url=f"http://{_HOST}/", data=body)
         request.headers["Host"] = _HOST
         request.headers["X-Amz-Target"] = f"RekognitionService.{call.operation}"
