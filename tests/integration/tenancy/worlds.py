@@ -96,17 +96,21 @@ class _Home:
         return [row for row in self.desk.rows(table) if row["account_id"] == self.desk.account.account_id]
 
     def make_collections(self) -> list[str]:
-        """Make a collection that all have and one of the account's own, with a user each; give the faces of the second."""
+        """Make a collection that all have, one that nobody ever names, and one of the account's own, with a user each.
+
+        Gives the faces of the last.
+        """
 
         def call(operation: str, **request: Any) -> None:
             with self.desk.database.transaction() as connection:
                 operations.QUICK[operation](connection, self.desk.account.caller, request)
 
         faces: list[str] = []
-        for number, name in enumerate((SHARED, self.private)):
+        for number, name in enumerate((SHARED, f"{self.mark}-collection", self.private)):
             call("CreateCollection", CollectionId=name, Tags={self.mark: self.mark})
-            embeddings = random_embeddings(np.random.default_rng(self.desk.account.account_id * 2 + number), 2)
+            embeddings = random_embeddings(np.random.default_rng(self.desk.account.account_id * 3 + number), 2)
             faces = store_embeddings(self.desk.database, self.desk.account, name, embeddings)
+            call("CreateUser", CollectionId=name, UserId=f"{self.mark}-user")
             call("CreateUser", CollectionId=name, UserId=self.user, ClientRequestToken=f"{self.token}{number}")
             call("AssociateFaces", CollectionId=name, UserId=self.user, FaceIds=faces[:1], UserMatchThreshold=0)
         return faces
