@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-clients fuzz up check bench audit-deps sbom licences clean
+.PHONY: help demo test test-clients fuzz fuzz-images up check bench audit-deps sbom licences clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test-clients: $(INSTALLED) $(CLIENTS) ## run the unmodified AWS CLI and AWS SDK 
 
 fuzz: $(INSTALLED) ## send 20,000 odd requests (REKOLLECT_FUZZ_REQUESTS, REKOLLECT_FUZZ_SEED)
 	@REKOLLECT_FUZZ_REQUESTS=$${REKOLLECT_FUZZ_REQUESTS:-20000} $(VENV)/bin/pytest tests/contract/test_fuzz.py
+
+fuzz-images: $(INSTALLED) ## decode odd pictures for a minute (REKOLLECT_FUZZ_SECONDS, REKOLLECT_FUZZ_SEED)
+	@REKOLLECT_FUZZ_SECONDS=$${REKOLLECT_FUZZ_SECONDS:-60} $(VENV)/bin/pytest tests/vision/test_fuzz_images.py
 
 up: $(INSTALLED) ## run the whole stack on http://127.0.0.1:8080 until Ctrl-C
 	@exec $(VENV)/bin/rekollect up

@@ -27,6 +27,13 @@ class InternalServerError(ServiceError):
     retryable = True
 
 
+class GivenUp(InternalServerError):
+    """Workers died or hung of it, again and again; whoever asks once more, under the same key, is told the same."""
+
+    default_message = "The request was given up: three workers died or hung while they were at it."
+    retryable = False
+
+
 class FaceModelChanged(InternalServerError):
     """The collection began to move to another face model version while a picture was looked at; the next look has both."""
 

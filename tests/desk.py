@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from app.broker import Doorbell
 from app.db import schema
 from app.db.session import Database
-from app.domain.jobs import Claim, Job, Lane
+from app.domain.jobs import Claim, Company, Job, Lane
 from app.errors import InternalServerError, ServiceError
 from app.services import jobs
 from app.services.outcomes import Outcomes
@@ -66,7 +66,17 @@ class Desk:
         return claim
 
     def find_work(self, lane: str = Lane.INTERACTIVE, *, worker: str = "worker") -> Claim | None:
-        return jobs.claim(self.database, lane, worker=worker, run_timeout=timedelta(seconds=60), most_running=1000)
+        """Claim what is next, in whichever company it runs."""
+        found = self.look_for_work(Company.BESIDE, lane, worker=worker)
+        while isinstance(found, Company):
+            found = self.look_for_work(found, lane, worker=worker)
+        return found
+
+    def look_for_work(
+        self, company: Company, lane: str = Lane.INTERACTIVE, *, worker: str = "worker"
+    ) -> Claim | Company | None:
+        limits = {"run_timeout": timedelta(seconds=60), "most_running": 1000}
+        return jobs.claim(self.database, lane, company, worker=worker, **limits)
 
     def retry(self, claim: Claim, error: ServiceError | None = None) -> bool:
         """End an attempt with an error that may pass, one of ours where none is given."""

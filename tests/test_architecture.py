@@ -36,6 +36,7 @@ LAYERS = (
         "workers.indexer",
         "workers.slots",
         "workers.collection_cache",
+        "workers.company",
         "workers.cores",
         "workers.webhooks",
         "workers.fetch",

@@ -27,6 +27,7 @@ from app.services.index_keeping import IndexKeeper
 from app.services.outcomes import Outcomes
 from app.services.reembedding import Page, Reembedding
 from workers.collection_cache import CollectionCache
+from workers.company import Places
 from workers.cores import Cores
 from workers.fetch import Fetcher, S3Client, make_s3_client
 from workers.heartbeat import Heartbeat
@@ -113,6 +114,11 @@ class Runtime:
     def slots(self) -> Slots:
         """Shares the threads between what somebody waits for and the rest."""
         return Slots(self.settings.worker_threads)
+
+    @cached_property
+    def places(self) -> Places:
+        """Keeps what may kill this process apart from the rest."""
+        return Places()
 
     @cached_property
     def cores(self) -> Cores:

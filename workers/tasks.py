@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from celery import shared_task
 
 from app import broker, service_model
-from app.domain.jobs import LEASE, Claim, Lane
+from app.domain.jobs import LEASE, Claim, Company, Lane
 from app.errors import InternalServerError, ServiceError, ServiceUnavailable
 from app.services import batches, jobs, schedules
 from app.services.outcomes import Complete
@@ -41,23 +41,30 @@ def run_next(lane: str) -> bool:
 
 def _run_urgent() -> bool:
     with current().slots.urgent():
-        # Who waited for a slot until the process was asked to end begins nothing any more: the job is another one's.
-        return not current().stopping.is_set() and _run_next(Lane.INTERACTIVE)
+        return _run_next(Lane.INTERACTIVE)
 
 
 def _run_next(lane: str) -> bool:
+    return current().places.run(lambda company: _claim_and_run(lane, company))
+
+
+def _claim_and_run(lane: str, company: Company) -> bool | Company:
     runtime, claim = current(), None
+    # Who waited for a slot or a place until the process was asked to end begins nothing any more: the job is another one's.
+    if runtime.stopping.is_set():
+        return False
     with _postgres_may_be_away(broker.RUN_NEXT):
         claim = jobs.claim(
             runtime.database,
             lane,
+            company,
             worker=runtime.worker,
             run_timeout=runtime.settings.run_timeout,
             most_running=runtime.settings.max_running_jobs,
         )
-        if claim is not None:
+        if isinstance(claim, Claim):
             _run_and_log(claim, runtime)
-    return claim is not None
+    return claim if isinstance(claim, Company) else claim is not None
 
 
 def _run_and_log(claim: Claim, runtime: Runtime) -> None:
@@ -144,7 +151,7 @@ def run_ticks() -> bool:
     """Run a schedule's tick for a slice of time and ring for what is left; False where there was none, or no thread for it."""
     runtime, found = current(), False
     with runtime.slots.bulk() as taken, _postgres_may_be_away(broker.RUN_TICKS):
-        found = taken and ticking.run_some(runtime)
+        found = taken and runtime.places.run(lambda company: ticking.run_some(runtime))
         if found:
             schedules.ring(runtime.database, runtime.doorbell)
     return found

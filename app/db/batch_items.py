@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 from app.db.schema import batch_items
 from app.db.session import Row
 from app.domain.batches import Chunk, Item, NewItem
+from app.domain.jobs import Company
 
 _now = sa.func.now()
 _QUEUED = batch_items.c.status == "QUEUED"
@@ -44,7 +45,7 @@ def insert(connection: Connection, batch_id: str, items: Sequence[NewItem]) -> s
 
 
 #: Batches take turns, and so do accounts: who was served the longest ago comes first. An item whose worker died runs alone, and
-#: after the others, because it may be what killed it.
+#: after the others, because it may be what killed it; the answer says so where only such ones are left.
 _CLAIM = sa.text("""
     WITH turn AS (
         SELECT batch_id, account_id, operation, region, actor, defaults FROM (
@@ -57,6 +58,7 @@ _CLAIM = sa.text("""
     ), several AS (
         SELECT batch_id, item_no FROM batch_items
         WHERE batch_id = (SELECT batch_id FROM turn) AND status = 'QUEUED' AND available_at <= now() AND crashes = 0
+            AND NOT :alone
         ORDER BY item_no LIMIT :most FOR UPDATE SKIP LOCKED
     ), alone AS (
         SELECT batch_id, item_no FROM batch_items
@@ -64,7 +66,7 @@ _CLAIM = sa.text("""
             AND NOT EXISTS (SELECT FROM several)
         ORDER BY item_no LIMIT 1 FOR UPDATE SKIP LOCKED
     ), taken AS (
-        SELECT * FROM several UNION ALL SELECT * FROM alone
+        SELECT * FROM several UNION ALL SELECT * FROM alone WHERE :alone
     ), leased AS (
         INSERT INTO batch_leases (batch_id, item_numbers, worker)
         SELECT batch_id, array_agg(item_no), :worker FROM taken GROUP BY batch_id RETURNING lease
@@ -77,16 +79,25 @@ _CLAIM = sa.text("""
             started_at = coalesce(started_at, now()), measured_at = coalesce(measured_at, now())
         WHERE batch_id = (SELECT batch_id FROM taken LIMIT 1)
     )
-    SELECT turn.*, (SELECT lease FROM leased) AS lease, claimed.item_no, attempt, crashes, input FROM claimed, turn
-    ORDER BY claimed.item_no""")
+    SELECT turn.*, (SELECT lease FROM leased) AS lease, claimed.item_no, attempt, crashes, input,
+        EXISTS (SELECT FROM alone) AS some_alone
+    FROM turn LEFT JOIN claimed ON true ORDER BY claimed.item_no""")
 
 
-def claim(connection: Connection, *, most: int, worker: str) -> Chunk | None:
-    """Take queued items of the batch whose turn it is; two callers never get the same one. None where nothing is queued."""
-    rows = connection.execute(_CLAIM, {"most": most, "worker": worker}).all()
+def claim(connection: Connection, company: Company, *, most: int, worker: str) -> Chunk | Company | None:
+    """Take queued items of the batch whose turn it is; two callers never get the same one. None where nothing is queued.
+
+    Where those that are left run in another company, give that.
+    """
+    parameters = {"alone": company is Company.ALONE, "most": most, "worker": worker}
+    rows = connection.execute(_CLAIM, parameters).all()
     if not rows:
         return None
     first = rows[0]
+    if first.item_no is None:
+        if company is Company.ALONE:
+            return Company.BESIDE
+        return Company.ALONE if first.some_alone else None
     items = tuple(Item(row.item_no, row.attempt, row.crashes, {**first.defaults, **row.input}) for row in rows)
     return Chunk(str(first.batch_id), first.lease, first.account_id, first.operation, first.region, first.actor, items)
 

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from app.db.bounded import once
 from app.db.schema import job_attempts, jobs
-from app.domain.jobs import Claim, Lane, Status
+from app.domain.jobs import Claim, Company, Lane, Status
 
 _now = sa.func.now()
 
@@ -38,8 +38,8 @@ _CLAIM = sa.text(f"""
             SELECT count(*) FROM jobs WHERE status = 'IN_PROGRESS' AND account_id = waiting.account_id)
         ORDER BY served NULLS FIRST
     ), next AS (
-        SELECT job_id FROM turns CROSS JOIN LATERAL (
-            SELECT job_id FROM jobs
+        SELECT job_id, crashes > 0 AS alone FROM turns CROSS JOIN LATERAL (
+            SELECT job_id, crashes FROM jobs
             WHERE status = 'QUEUED' AND lane = :lane AND account_id = turns.account_id
                 AND available_at <= now() AND start_deadline_at > now()
             ORDER BY priority DESC, available_at LIMIT 1
@@ -48,19 +48,31 @@ _CLAIM = sa.text(f"""
     ), claimed AS (
         UPDATE jobs SET status = 'IN_PROGRESS', lease = lease + 1, attempt = attempt + 1,
             started_at = coalesce(started_at, now()), heartbeat_at = now(), run_deadline_at = now() + :run_timeout
-        FROM next WHERE jobs.job_id = next.job_id
+        FROM next WHERE jobs.job_id = next.job_id AND next.alone = :alone
         RETURNING {", ".join(f"jobs.{field.name}" for field in fields(Claim))}
     ), opened AS (
         INSERT INTO job_attempts (job_id, lease, worker) SELECT job_id, lease, :worker FROM claimed
     )
-    SELECT * FROM claimed""").bindparams(sa.bindparam("run_timeout", type_=sa.Interval))  # noqa: S608 - our own names
+    SELECT next.alone, claimed.* FROM next LEFT JOIN claimed ON true
+    """).bindparams(sa.bindparam("run_timeout", type_=sa.Interval))  # noqa: S608 - our own names
 
 
-def claim(connection: Connection, lane: str, *, worker: str, run_timeout: timedelta, most_running: int) -> Claim | None:
-    """Take the next queued job of a lane, of an account that has not too many running; two callers never get the same one."""
-    parameters = {"lane": lane, "worker": worker, "run_timeout": run_timeout, "most_running": most_running}
+def claim(
+    connection: Connection, lane: str, company: Company, *, worker: str, run_timeout: timedelta, most_running: int
+) -> Claim | Company | None:
+    """Take the next queued job of a lane, of an account that has not too many running; two callers never get the same one.
+
+    One that runs in another company is left alone, and that company is given.
+    """
+    limits = {"run_timeout": run_timeout, "most_running": most_running}
+    parameters = {"lane": lane, "alone": company is Company.ALONE, "worker": worker, **limits}
     row = connection.execute(_CLAIM, parameters).one_or_none()
-    return None if row is None else Claim(**{**row._mapping, "job_id": str(row.job_id), "lane": Lane(row.lane)})
+    if row is None:
+        return None
+    if row.job_id is None:
+        return Company.ALONE if row.alone else Company.BESIDE
+    values = {field.name: getattr(row, field.name) for field in fields(Claim)}
+    return Claim(**{**values, "job_id": str(row.job_id), "lane": Lane(row.lane)})
 
 
 def heartbeat(connection: Connection, claims: list[Claim]) -> set[tuple[str, int]]:

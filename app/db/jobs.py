@@ -141,10 +141,18 @@ def list_page(
 
 
 def position(connection: Connection, job: Job) -> int:
-    """Count the queued jobs of the lane that became available no later than this one, itself included, up to a limit."""
+    """Count the account's queued jobs of the lane that became available no later than this one, itself included, up to a limit.
+
+    Those of others are nobody's business; accounts take turns, so they tell little of when this one's comes.
+    """
     ahead = (
         sa.select(jobs.c.job_id)
-        .where(jobs.c.status == Status.QUEUED, jobs.c.lane == job.lane, jobs.c.available_at <= job.available_at)
+        .where(
+            jobs.c.status == Status.QUEUED,
+            jobs.c.lane == job.lane,
+            jobs.c.account_id == job.account_id,
+            jobs.c.available_at <= job.available_at,
+        )
         .limit(LAST_POSITION)
         .subquery()
     )

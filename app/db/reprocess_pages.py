@@ -13,20 +13,22 @@ from sqlalchemy.engine import Connection
 
 from app.db.schema import face_embeddings, faces, reprocess_failures, reprocess_pages
 from app.db.session import Row
+from app.domain.jobs import Company
 from app.domain.reprocesses import PAGE_LEASE, Reprocess
 
 _now = sa.func.now()
 _pages = reprocess_pages
 
 
-def reclaim(connection: Connection, reprocess_id: uuid.UUID) -> Row | None:
-    """Take a page whose lease ran out: its worker died, or its pause is over."""
-    overdue = (
-        sa.select(_pages.c.after_no)
-        .where(_pages.c.reprocess_id == reprocess_id, _pages.c.leased_until <= _now)
-        .order_by(_pages.c.after_no)
-        .limit(1)
-    )
+def _overdue(reprocess_id: uuid.UUID, company: Company) -> sa.ColumnElement[bool]:
+    killed = ~_pages.c.paused | (_pages.c.crashes > 0)
+    wanted = killed if company is Company.ALONE else ~killed
+    return sa.and_(_pages.c.reprocess_id == reprocess_id, _pages.c.leased_until <= _now, wanted)
+
+
+def reclaim(connection: Connection, reprocess_id: uuid.UUID, company: Company) -> Row | None:
+    """Take a page whose lease ran out: its worker died, and it runs alone, or its pause is over."""
+    overdue = sa.select(_pages.c.after_no).where(_overdue(reprocess_id, company)).order_by(_pages.c.after_no).limit(1)
     statement = (
         sa.update(_pages)
         .where(_pages.c.reprocess_id == reprocess_id, _pages.c.after_no == overdue.scalar_subquery())
@@ -39,6 +41,11 @@ def reclaim(connection: Connection, reprocess_id: uuid.UUID) -> Row | None:
         .returning(_pages)
     )
     return connection.execute(statement).one_or_none()
+
+
+def any_overdue(connection: Connection, reprocess_id: uuid.UUID, company: Company) -> bool:
+    """Tell whether a page waits that runs in a company."""
+    return bool(connection.execute(sa.select(sa.exists().where(_overdue(reprocess_id, company)))).scalar_one())
 
 
 def cut(connection: Connection, reprocess: Reprocess, *, size: int) -> Row | None:

@@ -74,8 +74,17 @@ class Priority(StrEnum):
 LEASE = timedelta(seconds=15)
 HEARTBEAT = timedelta(seconds=3)
 
-#: A job whose worker died this often is poison: it ends as FAILED instead of killing a fourth worker.
+#: A job whose worker died this often is poison: it ends as FAILED instead of killing a fourth worker. The first death may be a
+#: neighbour's doing; before the others it was alone in its process.
 MAX_CRASHES = 3
+
+
+class Company(StrEnum):
+    """In whose company a job, an item of a batch or a page of a reprocess runs in its process."""
+
+    BESIDE = "BESIDE"  #: beside others
+    ALONE = "ALONE"  #: a worker died while it was under way
+
 
 #: Unexpected errors are tried again after these pauses, then the job fails. Errors of the caller are never tried again.
 RETRY_PAUSES = (timedelta(seconds=1), timedelta(seconds=4))

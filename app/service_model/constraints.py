@@ -40,7 +40,9 @@ def _inspect(shape: Shape, value: Any, path: str) -> Iterator[str]:
         yield _violation(value, path, constraint)
     if shape.type_name == "structure":
         yield from _inside_structure(shape, value, path + ".")
-    elif shape.type_name == "list" and len(value) <= shape.metadata.get("max", sys.maxsize):
+    elif shape.type_name in ("list", "map") and len(value) > shape.metadata.get("max", sys.maxsize):
+        return  # it may be a million long
+    elif shape.type_name == "list":
         for position, item in enumerate(value, start=1):
             yield from _inspect(shape.member, item, f"{path}.{position}.member")
     elif shape.type_name == "map":

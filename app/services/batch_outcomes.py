@@ -22,7 +22,7 @@ from app.db.session import Database
 from app.domain.audit import OPERATOR, Act, Actor
 from app.domain.batches import PAGE, Batch, BatchStatus, Chunk, Item
 from app.domain.jobs import LEASE, MAX_CRASHES, Lane
-from app.errors import Conflict, InternalServerError, ServiceError
+from app.errors import Conflict, GivenUp, ServiceError
 from app.services import audit, batch_audit, events, retries
 from app.services.completion import complete_all
 from app.services.outcomes import Complete
@@ -201,7 +201,7 @@ class BatchOutcomes:
         poison = [row.item_no for row in running if row.crashes + 1 >= MAX_CRASHES]
         others = [row.item_no for row in running if row.crashes + 1 < MAX_CRASHES]
         items.requeue(connection, batch_id, others, pause=timedelta(), crashed=True)
-        finals = [final(number, error=_told(InternalServerError())) for number in poison]
+        finals = [final(number, error=_told(GivenUp())) for number in poison]
         _, closed = self.end_items(connection, batch_id, finals, stopped=len(running))
         return closed
 

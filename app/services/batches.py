@@ -21,7 +21,7 @@ from app.db import batches as rows
 from app.db.session import Database
 from app.domain.audit import OPERATOR, Act, Actor
 from app.domain.batches import CHUNK, MAX_OPEN_BATCHES, PAGE, Batch, BatchStatus, Chunk, NewItem
-from app.domain.jobs import RING_AGAIN, Lane
+from app.domain.jobs import RING_AGAIN, Company, Lane
 from app.errors import (
     BatchNotFound,
     Conflict,
@@ -217,10 +217,10 @@ def retry_failed(
     return submit(database, doorbell, new)
 
 
-def claim(database: Database, *, most: int, worker: str) -> Chunk | None:
-    """Take items of the batch whose turn it is, or None where there are none."""
+def claim(database: Database, company: Company, *, most: int, worker: str) -> Chunk | Company | None:
+    """Take items of the batch whose turn it is, or None where there are none; where they run in another company, give that."""
     with database.statement() as connection:
-        return items.claim(connection, most=most, worker=worker)
+        return items.claim(connection, company, most=most, worker=worker)
 
 
 class Leased(Protocol):

@@ -26,6 +26,7 @@ from app.domain.jobs import (
     RING_AGAIN,
     START_DEADLINE,
     Claim,
+    Company,
     Job,
     Lane,
     Priority,
@@ -233,10 +234,17 @@ def again(database: Database, job: Job, *, idempotency_key: str | None, actor: A
     )
 
 
-def claim(database: Database, lane: str, *, worker: str, run_timeout: timedelta, most_running: int) -> Claim | None:
-    """Take the next job of a lane, or None where there is none of an account that may have one more running."""
+def claim(
+    database: Database, lane: str, company: Company, *, worker: str, run_timeout: timedelta, most_running: int
+) -> Claim | Company | None:
+    """Take the next job of a lane, or None where there is none of an account that may have one more running.
+
+    Where the next one runs in another company, give that.
+    """
     with database.statement() as connection:
-        return claims.claim(connection, lane, worker=worker, run_timeout=run_timeout, most_running=most_running)
+        return claims.claim(
+            connection, lane, company, worker=worker, run_timeout=run_timeout, most_running=most_running
+        )
 
 
 def renew(database: Database, held: list[Claim]) -> set[tuple[str, int]]:

@@ -16,7 +16,7 @@ from app.db import jobs as rows
 from app.db.session import Database
 from app.domain.audit import OPERATOR, Act, Actor, Line
 from app.domain.jobs import LEASE, MAX_CRASHES, Claim, Job, Lane, Status
-from app.errors import InternalServerError, ServiceError, ServiceUnavailable
+from app.errors import GivenUp, ServiceError, ServiceUnavailable
 from app.services import audit, events, retries
 
 #: Rows that one sweep handles at most; the next sweep is a second away.
@@ -103,7 +103,7 @@ class Outcomes:
                 if row.canceled:
                     told += self._cancel_claimed(connection, job_id, row.lease)
                 elif row.crashes + 1 >= MAX_CRASHES:
-                    told += self._fail(connection, job_id, row.lease, InternalServerError(), outcome)
+                    told += self._fail(connection, job_id, row.lease, GivenUp(), outcome)
                 else:
                     claims.requeue(connection, job_id, pause=timedelta(), crashed=True)
                     claims.close_attempt(connection, job_id, row.lease, outcome)

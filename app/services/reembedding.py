@@ -18,7 +18,7 @@ from app.db import reprocess_pages as pages
 from app.db import reprocesses as rows
 from app.db.session import Database, Row
 from app.domain.face_models import FaceModelVersion
-from app.domain.jobs import Lane
+from app.domain.jobs import Company, Lane
 from app.domain.reprocesses import MAX_CRASHES, PAGE_FACES, SOURCE_PAUSES, Failure, Reprocess, Status
 from app.services import reprocesses, switching
 from app.services.reprocesses import BELLS
@@ -55,7 +55,7 @@ class Outcome:
     embedded: dict[int, bytes] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     postponed: list[Failure] = field(default_factory=list)  # failures that may pass
-    cut_short: bool = False  # the process was asked to stop before it had seen all faces
+    cut_short: bool = False  # the process was asked to stop, or wanted by one alone, before it had seen all faces
 
 
 class Reembedding:
@@ -67,10 +67,11 @@ class Reembedding:
         self._doorbell = doorbell
         self._window = rollback_window
 
-    def take(self) -> Page | Reprocess | None:
+    def take(self, company: Company = Company.BESIDE) -> Page | Reprocess | Company | None:
         """Take the next page of the reprocess that was served the longest ago, or that reprocess where it has none left.
 
-        One whose pages are all in the hands of other workers, or pause, holds up no other. None: there is nothing to do now.
+        One whose pages are all in the hands of other workers, or pause, holds up no other. Where those that are left run in
+        another company, that is given. None: there is nothing to do now.
         """
         seen: set[uuid.UUID] = set()
         while len(seen) < _LOOKS:
@@ -78,7 +79,7 @@ class Reembedding:
                 reprocess_id = rows.next_open(connection, but=seen)
                 if reprocess_id is None:
                     return None
-                work = _work_of(connection, reprocess_id)
+                work = _work_of(connection, reprocess_id, company)
             if work is not None:
                 return work
             seen.add(reprocess_id)
@@ -153,17 +154,25 @@ class Reembedding:
             self._doorbell.ring(Lane.BULK, BELLS)
 
 
-def _work_of(connection: Connection, reprocess_id: uuid.UUID) -> Page | Reprocess | None:
+def _work_of(connection: Connection, reprocess_id: uuid.UUID, company: Company) -> Page | Reprocess | Company | None:
     reprocess = rows.lock(connection, reprocess_id)
     if reprocess is None or reprocess.status is not Status.IN_PROGRESS:
-        return reprocess
-    lease = pages.reclaim(connection, reprocess_id)
+        return reprocess if company is Company.BESIDE else None
+    lease = pages.reclaim(connection, reprocess_id, company)
     if lease is None:
+        if company is Company.ALONE:
+            return None
         lease = pages.cut(connection, reprocess, size=PAGE_FACES)
         if lease is None:
-            return None if pages.any_left(connection, reprocess) else reprocess
+            return _rest_of(connection, reprocess)
         rows.change(connection, reprocess_id, face_cursor=lease.last_no)
     return _page(connection, reprocess, lease)
+
+
+def _rest_of(connection: Connection, reprocess: Reprocess) -> Reprocess | Company | None:
+    if pages.any_overdue(connection, reprocess.reprocess_id, Company.ALONE):
+        return Company.ALONE
+    return None if pages.any_left(connection, reprocess) else reprocess
 
 
 def _page(connection: Connection, reprocess: Reprocess, lease: Row) -> Page:

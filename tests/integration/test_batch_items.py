@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from app.db import batch_leases, schema
 from app.domain.batches import MAX_LINES, Batch, BatchStatus, Chunk, Item, NewItem, document
-from app.domain.jobs import FETCH_PAUSES, LEASE, MAX_CRASHES, RETRY_PAUSES
+from app.domain.jobs import FETCH_PAUSES, LEASE, MAX_CRASHES, RETRY_PAUSES, Company
 from app.errors import (
     Conflict,
     IdempotentParameterMismatch,
@@ -56,7 +56,14 @@ class BatchDesk:
         return chunk
 
     def find_work(self, most: int = 16) -> Chunk | None:
-        return batches.claim(self.desk.database, most=most, worker="worker")
+        """Claim what is next, in whichever company it runs."""
+        found = self.look_for_work(Company.BESIDE, most)
+        while isinstance(found, Company):
+            found = self.look_for_work(found, most)
+        return found
+
+    def look_for_work(self, company: Company, most: int = 16) -> Chunk | Company | None:
+        return batches.claim(self.desk.database, company, most=most, worker="worker")
 
     def finish(self, chunk: Chunk, *ended: Ended, back: tuple[Item, ...] = (), last: bool = True) -> Batch | None:
         return self.outcomes.finish(chunk, ended or [good(item) for item in chunk.items], given_back=back, last=last)
@@ -269,11 +276,14 @@ def test_items_of_a_dead_worker_run_alone_and_the_one_that_kills_fails(batch_des
     batch_desk.claim(3)
     let_lease_run_out(batch_desk)
     batch_desk.outcomes.rescue()
-    fresh = batch_desk.claim()
+    fresh = batch_desk.look_for_work(Company.BESIDE)
+    assert isinstance(fresh, Chunk)
     assert [item.item_no for item in fresh.items] == [4]
     batch_desk.finish(fresh)
     for crashes in range(1, MAX_CRASHES):
-        poison = batch_desk.claim()
+        assert batch_desk.look_for_work(Company.BESIDE) is Company.ALONE
+        poison = batch_desk.look_for_work(Company.ALONE)
+        assert isinstance(poison, Chunk)
         assert [(item.item_no, item.crashes) for item in poison.items] == [(1, crashes)]
         let_lease_run_out(batch_desk)
         batch_desk.outcomes.rescue()

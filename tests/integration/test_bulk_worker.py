@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -14,7 +15,7 @@ from app.config import Settings
 from app.db import schema
 from app.domain.addresses import parse_networks
 from app.domain.batches import Batch, BatchStatus, NewItem
-from app.domain.jobs import Claim, Priority
+from app.domain.jobs import LEASE, Claim, Company, Priority
 from app.errors import InvalidS3Object, ServiceUnavailable, ValidationError
 from app.services import batches
 from app.services.batch_expansion import Page
@@ -22,6 +23,7 @@ from app.services.outcomes import Complete
 from tests.desk import Desk
 from tests.factories import SECRET_KEY, make_account, make_collection
 from tests.integration.test_batch_items import BatchDesk, let_lease_run_out, make_items
+from tests.patience import wait_until
 from tests.s3 import S3Server
 from workers import insist, runtime, tasks
 from workers.bulk import sources
@@ -112,6 +114,49 @@ def test_items_not_begun_are_given_back_when_the_process_ends(
     assert batch_desk.statuses(batch) == ["SUCCEEDED", "SUCCEEDED", "QUEUED", "QUEUED", "QUEUED"]
     assert [row["attempt"] for row in batch_desk.rows(batch)] == [1, 1, 0, 0, 0]
     assert batch_desk.desk.rows(schema.batch_leases) == []
+
+
+def test_items_not_begun_are_given_back_when_another_thread_is_to_be_alone(
+    batch_desk: BatchDesk, script: Script, worker: runtime.Runtime
+) -> None:
+    batch = batch_desk.submit(5)
+    seen_before: list[list[str]] = []
+
+    def be_alone(company: Company) -> bool | Company:
+        if company is Company.BESIDE:
+            return Company.ALONE
+        seen_before.append(list(script.seen))
+        return True
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def let_another_come() -> None:
+            pool.submit(worker.places.run, be_alone)
+            wait_until(lambda: worker.places.are_awaited)
+
+        script.acts["2"] = let_another_come
+        tasks.run_next("bulk")
+    assert seen_before == [["1", "2"]]
+    assert batch_desk.statuses(batch) == ["SUCCEEDED"] * 5
+    assert [(row["attempt"], row["crashes"]) for row in batch_desk.rows(batch)] == [(1, 0)] * 5
+
+
+def test_what_was_under_way_when_a_worker_died_runs_alone(
+    batch_desk: BatchDesk, script: Script, worker: runtime.Runtime
+) -> None:
+    batch = batch_desk.submit(4)
+    low = batch_desk.desk.submit(priority=Priority.LOW)
+    batch_desk.desk.claim("bulk")
+    batch_desk.claim(2)
+    let_lease_run_out(batch_desk)
+    batch_desk.desk.elapse(LEASE.total_seconds() + 1)
+    tasks.sweep()
+    company: dict[str, bool] = {}
+    for name in ("1", "2", "3", "4", low.job_id):
+        script.acts[name] = lambda name=name: company.update({name: worker.places._is_alone})
+    tasks.run_next("bulk")
+    assert company == {"1": True, "2": True, "3": False, "4": False, low.job_id: True}
+    assert batch_desk.statuses(batch) == ["SUCCEEDED"] * 4
 
 
 @pytest.mark.parametrize("act", ["pause", "cancel"])

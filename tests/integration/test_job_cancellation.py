@@ -199,3 +199,10 @@ def test_a_position_counts_those_that_wait_before(desk: Desk) -> None:
     assert jobs.position(desk.database, claimed) is None
     assert jobs.position(desk.database, waiting[2]) == 2
     assert claimed.status not in TERMINAL
+
+
+def test_a_position_does_not_tell_how_much_others_have_queued(desk: Desk) -> None:
+    other = Desk(desk.database, desk.doorbell, make_account(desk.database))
+    for _ in range(3):
+        other.submit()
+    assert jobs.position(desk.database, desk.submit()) == 1

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from app.db import claims, schema
-from app.domain.jobs import HEARTBEAT, LEASE, Lane, Priority, Status
+from app.domain.jobs import HEARTBEAT, LEASE, Claim, Company, Lane, Priority, Status
 from app.services import jobs
 from tests.desk import Desk
 from tests.factories import make_account
@@ -91,9 +91,14 @@ def test_an_account_that_has_enough_running_waits_while_others_go_on(desk: Desk)
 
     def claim() -> str | None:
         claimed = jobs.claim(
-            desk.database, Lane.INTERACTIVE, worker="w", run_timeout=timedelta(seconds=60), most_running=2
+            desk.database,
+            Lane.INTERACTIVE,
+            Company.BESIDE,
+            worker="w",
+            run_timeout=timedelta(seconds=60),
+            most_running=2,
         )
-        return None if claimed is None else claimed.job_id
+        return claimed.job_id if isinstance(claimed, Claim) else None
 
     assert last.job_id in {claim() for _ in range(3)}
     assert claim() is None
@@ -128,7 +133,13 @@ def test_a_deep_queue_is_claimed_from_without_reading_it(desk: Desk) -> None:
             sa.text("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + claims._CLAIM.text).bindparams(
                 sa.bindparam("run_timeout", type_=sa.Interval)
             ),
-            {"lane": "interactive", "worker": "w", "run_timeout": timedelta(seconds=60), "most_running": 9},
+            {
+                "lane": "interactive",
+                "alone": False,
+                "worker": "w",
+                "run_timeout": timedelta(seconds=60),
+                "most_running": 9,
+            },
         ).scalar_one()[0]["Plan"]
     assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 200, plan
 

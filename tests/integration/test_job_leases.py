@@ -6,12 +6,16 @@ import pytest
 import sqlalchemy as sa
 
 from app.db import schema
-from app.domain.jobs import LEASE, MAX_CRASHES, Claim, Status
+from app.domain.jobs import LEASE, MAX_CRASHES, Claim, Company, Status
 from app.errors import InvalidParameter
 from tests.desk import WEBHOOK_URL, Desk
 
 SILENCE = LEASE.total_seconds() + 1
-INTERNAL_ERROR = {"Code": "InternalServerError", "Message": "Internal server error", "Retryable": True}
+GIVEN_UP = {
+    "Code": "InternalServerError",
+    "Message": "The request was given up: three workers died or hung while they were at it.",
+    "Retryable": False,
+}
 
 Ending = Callable[[Desk, Claim], bool]
 ENDINGS: dict[str, Ending] = {
@@ -89,9 +93,50 @@ def test_a_job_that_kills_its_workers_fails_after_three(desk: Desk) -> None:
     desk.elapse(SILENCE)
     desk.outcomes.rescue()
     ended = desk.get(job.job_id)
-    assert (ended.status, ended.attempt, ended.error) == (Status.FAILED, 3, INTERNAL_ERROR)
+    assert (ended.status, ended.attempt, ended.error) == (Status.FAILED, 3, GIVEN_UP)
     assert desk.attempts() == ["crashed"] * 3
     assert [row["type"] for row in desk.rows(schema.events)] == ["job.failed"]
+    assert desk.find_work() is None
+
+
+def test_a_job_whose_worker_died_is_given_to_who_is_alone_and_to_nobody_else(desk: Desk) -> None:
+    neighbours = {desk.submit().job_id for _ in range(3)}
+    for _ in neighbours:
+        desk.claim()
+    desk.elapse(SILENCE)
+    assert desk.outcomes.rescue() == 3
+    assert desk.look_for_work(Company.BESIDE) is Company.ALONE
+    claims = [desk.look_for_work(Company.ALONE) for _ in neighbours]
+    assert {claim.job_id for claim in claims if isinstance(claim, Claim)} == neighbours
+    assert desk.look_for_work(Company.ALONE) is None
+
+
+def test_a_job_that_may_run_beside_others_does_so_also_where_one_is_alone(desk: Desk) -> None:
+    desk.submit()
+    assert desk.look_for_work(Company.ALONE) is Company.BESIDE
+    claim = desk.look_for_work(Company.BESIDE)
+    assert isinstance(claim, Claim)
+    desk.retry(claim)  # an error is no crash
+    desk.elapse(5)
+    assert isinstance(desk.look_for_work(Company.BESIDE), Claim)
+
+
+def test_a_job_whose_worker_died_keeps_its_place_among_the_others(desk: Desk) -> None:
+    first = desk.submit()
+    desk.claim()
+    desk.elapse(SILENCE)
+    desk.outcomes.rescue()
+    later = desk.submit()
+    assert [desk.claim().job_id, desk.claim().job_id] == [first.job_id, later.job_id]
+
+
+def test_a_repeated_submit_of_what_killed_its_workers_kills_no_more(desk: Desk) -> None:
+    job = desk.submit(idempotency_key="k")
+    for _ in range(MAX_CRASHES):
+        desk.claim()
+        desk.elapse(SILENCE)
+        desk.outcomes.rescue()
+    assert desk.submit(idempotency_key="k").job_id == job.job_id
     assert desk.find_work() is None
 
 
@@ -116,7 +161,7 @@ def test_a_job_that_always_hangs_fails(desk: Desk) -> None:
         desk.elapse(61)
         desk.renew(claim)
         assert desk.outcomes.rescue() == 1
-    assert desk.get(job.job_id).error == INTERNAL_ERROR
+    assert desk.get(job.job_id).error == GIVEN_UP
     assert desk.attempts() == ["timed-out"] * 3
 
 

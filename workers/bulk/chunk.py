@@ -1,7 +1,7 @@
 """Run a chunk of items: one after the other, ended together.
 
-Between two items the thread sees whether the batch was paused or stopped, the lease lost or the process asked to end; then it
-gives back what it has not begun.
+Between two items the thread sees whether the batch was paused or stopped, the lease lost, the process asked to end or wanted by
+one alone; then it gives back what it has not begun.
 """
 
 import logging
@@ -36,7 +36,7 @@ def run(chunk: Chunk, runtime: Runtime) -> None:
     ended: list[Ended] = []
     with runtime.batch_heartbeat.hold(chunk):
         written_at = time.monotonic()
-        while waiting and not runtime.stopping.is_set() and not runtime.batch_heartbeat.is_stopped(chunk):
+        while waiting and not _has_to_stop(chunk, runtime):
             runtime.batch_heartbeat.advance(chunk)
             item = waiting.popleft()
             ended.append(Ended(item, _attempt(chunk, item, runtime)))
@@ -48,6 +48,11 @@ def run(chunk: Chunk, runtime: Runtime) -> None:
                 if batch.halted:
                     break
         _write(chunk, ended, tuple(waiting), runtime, last=True)
+
+
+def _has_to_stop(chunk: Chunk, runtime: Runtime) -> bool:
+    stops = runtime.stopping.is_set() or runtime.batch_heartbeat.is_stopped(chunk)
+    return stops or runtime.places.are_awaited
 
 
 def _attempt(chunk: Chunk, item: Item, runtime: Runtime) -> Complete | ServiceError:

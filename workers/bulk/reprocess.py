@@ -15,7 +15,7 @@ from app.db.session import Row
 from app.domain import embeddings, images
 from app.domain.face_models import FaceModelVersion
 from app.domain.faces import BoundingBox, DetectedFace, iou
-from app.domain.jobs import Lane
+from app.domain.jobs import Company, Lane
 from app.domain.reprocesses import Failure, Reason
 from app.errors import ServiceError
 from app.services import reembedding
@@ -52,7 +52,13 @@ def step(runtime: Runtime, *, ring: bool = False) -> bool:
 
     `ring` has another thread look for work, where there was some.
     """
-    work = runtime.reembedding.take()
+    return runtime.places.run(lambda company: _step(runtime, company, ring=ring))
+
+
+def _step(runtime: Runtime, company: Company, *, ring: bool) -> bool | Company:
+    work = runtime.reembedding.take(company)
+    if isinstance(work, Company):
+        return work
     if work is not None and ring:
         runtime.doorbell.ring(Lane.BULK)
     if isinstance(work, Page):
@@ -92,7 +98,7 @@ def embed(page: Page, runtime: Runtime) -> Outcome:
         heartbeat.advance(page)
         if heartbeat.is_stopped(page):
             raise Lost
-        if runtime.stopping.is_set():
+        if runtime.stopping.is_set() or runtime.places.are_awaited:
             outcome.cut_short = True
             break
         try:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from app.domain.batches import CHUNK, Chunk
-from app.domain.jobs import Lane
+from app.domain.jobs import Company, Lane
 from app.services import batches
 from workers.bulk import chunk as chunks
 from workers.bulk import reprocess, sources
@@ -32,12 +32,10 @@ def _work(runtime: Runtime, run_job: Callable[[], bool]) -> bool:
     while not runtime.stopping.is_set():
         ran = run_job()
         listed = sources.list_some(runtime)
-        chunk = batches.claim(runtime.database, most=CHUNK, worker=runtime.worker)
-        if chunk is not None:
-            _run_chunk(chunk, runtime, ring=not worked)
-        moved = reprocess.step(runtime, ring=not (worked or chunk))
+        chunked = _run_chunk(runtime, ring=not worked)
+        moved = reprocess.step(runtime, ring=not (worked or chunked))
         grew = runtime.bucket_work.run()
-        if not (ran or listed or chunk or moved or grew):
+        if not (ran or listed or chunked or moved or grew):
             return worked
         worked = True
         if time.monotonic() > deadline:
@@ -46,7 +44,14 @@ def _work(runtime: Runtime, run_job: Callable[[], bool]) -> bool:
     return worked
 
 
-def _run_chunk(chunk: Chunk, runtime: Runtime, *, ring: bool) -> None:
-    if ring:
-        runtime.doorbell.ring(Lane.BULK)
-    chunks.run(chunk, runtime)
+def _run_chunk(runtime: Runtime, *, ring: bool) -> bool:
+    def attempt(company: Company) -> bool | Company:
+        found = batches.claim(runtime.database, company, most=CHUNK, worker=runtime.worker)
+        if not isinstance(found, Chunk):
+            return found or False
+        if ring:
+            runtime.doorbell.ring(Lane.BULK)
+        chunks.run(found, runtime)
+        return True
+
+    return runtime.places.run(attempt)

@@ -31,7 +31,7 @@ _REDUCED_JPEG = {
 class Picture:
     """A whole JPEG or PNG of acceptable size; each size of it is decoded when it is first asked for, and kept.
 
-    One thread looks at a picture.
+    Of a PNG it holds only what its pixels are decoded from. One thread looks at a picture.
     """
 
     image: bytes
@@ -71,8 +71,7 @@ def open_picture(image: bytes) -> Picture:
         raise ImageTooLarge
     if min(width, height) < MIN_SIDE:
         raise InvalidParameter
-    header.check_complete(image)
-    return Picture(image, header)
+    return Picture(header.essentials(image), header)
 
 
 def _imdecode(image: bytes, flags: int) -> Pixels:

@@ -25,15 +25,27 @@ _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 #: Progressive files of common encoders have about ten scans, and each costs a pass over the whole picture.
 _MAX_SCANS = 100
 
+#: Segments and chunks may be empty, so that a million of them fit into a file, and each costs time here and in the decoders.
+#: Encoders write pixels in pieces of some kilobytes, and colour profiles in 255 segments at most.
+_MAX_PARTS = 20_000
+
+#: What pixels are decoded from. Everything else stays away from the decoder: texts and profiles may unpack to anything, and of
+#: some chunks of animations the reader of OpenCV 5.0 dies.
+_PNG_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+_ANCILLARY = 0x20  # of the first letter of a chunk's name
+
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Format and stored dimensions, before any Exif orientation; `check_complete` raises InvalidImageFormat."""
+    """Format and stored dimensions, before any Exif orientation.
+
+    `essentials` gives what a decoder needs of the file, or raises InvalidImageFormat where that is not all there.
+    """
 
     format: str
     width: int
     height: int
-    check_complete: Callable[[bytes], None]
+    essentials: Callable[[bytes], bytes]
 
 
 def read_header(image: bytes) -> Header:
@@ -52,22 +64,28 @@ def _png_header(image: bytes) -> Header:
     length, kind, width, height = struct.unpack_from(">I4sII", image, len(_PNG_SIGNATURE))
     if length != 13 or kind != b"IHDR" or width == 0 or height == 0:
         raise InvalidImageFormat
-    return Header("PNG", width, height, _check_png)
+    return Header("PNG", width, height, _png_essentials)
 
 
-def _check_png(image: bytes) -> None:
-    """Every chunk lies inside the file, the pixel data are undamaged, and IEND is there."""
-    position, has_pixels = len(_PNG_SIGNATURE), False
-    while position + 12 <= len(image):
+def _png_essentials(image: bytes) -> bytes:
+    """Every chunk lies inside the file, they are not too many, the pixel data are undamaged, and IEND is there."""
+    parts, position, has_pixels = [_PNG_SIGNATURE], len(_PNG_SIGNATURE), False
+    for _ in range(_MAX_PARTS):
+        if position + 12 > len(image):
+            break
         length, kind = struct.unpack_from(">I4s", image, position)
-        end = position + 8 + length
+        end = position + 12 + length
+        if kind in _PNG_CRITICAL:
+            parts.append(image[position:end])
+        elif not kind[0] & _ANCILLARY:  # whoever does not know a critical chunk cannot read the picture
+            break
         if kind == b"IDAT":
             has_pixels = True
-            if image[end : end + 4] != zlib.crc32(image[position + 4 : end]).to_bytes(4):
-                raise InvalidImageFormat
+            if image[end - 4 : end] != zlib.crc32(image[position + 4 : end - 4]).to_bytes(4):
+                break
         if kind == b"IEND" and has_pixels:
-            return
-        position = end + 4
+            return b"".join(parts)
+        position = end
     raise InvalidImageFormat
 
 
@@ -77,13 +95,13 @@ def _jpeg_header(image: bytes) -> Header:
             _, _, height, width = struct.unpack_from(">HBHH", image, position)
             if width == 0 or height == 0:  # a height of 0 stands for "see later", which no decoder in use supports
                 break
-            return Header("JPEG", width, height, _check_jpeg)
+            return Header("JPEG", width, height, _whole_jpeg)
         if marker == _START_OF_SCAN:
             break
     raise InvalidImageFormat
 
 
-def _check_jpeg(image: bytes) -> None:
+def _whole_jpeg(image: bytes) -> bytes:
     """There are scans, but not so many that decoding would be an attack, and the end of the image comes after them."""
     scans = 0
     for marker, _ in _jpeg_segments(image):
@@ -91,19 +109,23 @@ def _check_jpeg(image: bytes) -> None:
         if scans > _MAX_SCANS or (marker == _END_OF_IMAGE and scans == 0):
             break
         if marker == _END_OF_IMAGE:
-            return
+            return image
     raise InvalidImageFormat
 
 
 def _jpeg_segments(image: bytes) -> Iterator[tuple[int, int]]:
     """Walk the markers and give each with the position behind it; segments are stepped over, compressed data are not.
 
-    A preview inside an Exif segment is a JPEG of its own; stepping over segments is what keeps its markers out.
+    A preview inside an Exif segment is a JPEG of its own; stepping over segments is what keeps its markers out. The walk ends
+    where there are too many, or where the file is cut.
     """
     position = 2
-    while found := _MARKER.search(image, position):
+    for _ in range(_MAX_PARTS):
+        found = _MARKER.search(image, position)
+        if found is None:
+            return
         marker, position = found[1][0], found.end()
         yield marker, position
         if marker != _END_OF_IMAGE:
-            (length,) = struct.unpack_from(">H", image, position)
+            length = int.from_bytes(image[position : position + 2])
             position += max(length, 2)

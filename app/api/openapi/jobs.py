@@ -138,7 +138,10 @@ def _job() -> Schema:
         Attempt=m.said(m.whole(), "How often a worker has taken it up."),
         Priority=m.one_of(words.PRIORITIES),
         Progress=m.answered("Done Total", Done=m.whole(), Total=m.whole()),
-        QueuePosition=m.said(m.whole(1, words.LAST_POSITION), "An estimate, while it is queued; not counted further."),
+        QueuePosition=m.said(
+            m.whole(1, words.LAST_POSITION),
+            "Among the account's own; an estimate, not counted further.",
+        ),
         Result={
             "description": "The output of the operation, as boto3 gets it.",
             "anyOf": [reference(n) for n in outputs],

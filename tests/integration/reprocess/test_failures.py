@@ -16,7 +16,7 @@ from app.assets import AssetError
 from app.db import schema, search_tables
 from app.domain.crops import TAG
 from app.domain.face_models import VERSION_1, FaceModelVersion
-from app.domain.jobs import HEARTBEAT
+from app.domain.jobs import HEARTBEAT, Company
 from app.domain.reprocesses import MAX_CRASHES, MODEL_PATIENCE, PAGE_LEASE, SOURCE_PAUSES
 from app.errors import Conflict, InvalidParameter, ReprocessNotFound
 from app.services.crops import Crops
@@ -339,7 +339,7 @@ def test_a_page_is_kept_however_long_its_worker_is_at_a_face(
     def wait() -> None:
         bulk.elapse(LEASE_OVER)
         time.sleep(1.5 * HEARTBEAT.total_seconds())
-        taken.append(bulk.runtime.reembedding.take())
+        taken.append(bulk.runtime.reembedding.take(Company.ALONE))
 
     once(bulk, monkeypatch, wait)
     assert bulk.step()
@@ -357,7 +357,7 @@ def test_a_worker_that_lost_its_page_embeds_no_more_of_it(
 
     def freeze() -> None:  # meanwhile another one takes the page, and the next beat notices
         bulk.elapse(LEASE_OVER)
-        heir.append(bulk.runtime.reembedding.take())
+        heir.append(bulk.runtime.reembedding.take(Company.ALONE))
         heart = bulk.runtime.page_heartbeat
         heart._stopped = heart._renew(list(heart._held.values()))
 
@@ -389,7 +389,8 @@ def test_a_face_that_kills_its_workers_is_given_up_alone(bulk: Bulk, portraits: 
     assert isinstance(bulk.runtime.reembedding.take(), Page)  # and its worker dies
     for _ in range(MAX_CRASHES - 1):
         bulk.elapse(LEASE_OVER)
-        page = bulk.runtime.reembedding.take()
+        assert bulk.runtime.reembedding.take() is Company.ALONE
+        page = bulk.runtime.reembedding.take(Company.ALONE)
         assert isinstance(page, Page)
         assert [str(face.face_id) for face in page.faces] == [ids["obama"]]
     bulk.elapse(LEASE_OVER)
