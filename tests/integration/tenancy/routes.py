@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.domain.scopes import MANAGE_SCHEDULES, MANAGE_WEBHOOKS, READ_AUDIT_LOG, REPROCESS, SEARCH_MODE
+from tests.integration.tenancy.web import Call, as_text
+from tests.integration.tenancy.worlds import World
 
 Ids = Mapping[str, str]
 
@@ -36,14 +38,14 @@ def _job(ids: Ids) -> Any:
 
 
 def _batch(ids: Ids) -> Any:
-    items = [{"CustomId": "a", "Input": {"Image": {"Url": "https://10.0.0.1/a.jpg"}}}]
+    items = [{"CustomId": "a", "Input": {"Image": {"Url": "https://example.com/a.jpg"}}}]
     webhook = {"Webhook": {"EndpointId": ids["endpoint_id"]}, "ClientRequestToken": ids["request_token"]}
     return {"Operation": "IndexFaces", "Defaults": {"CollectionId": ids["collection_id"]}, "Items": items, **webhook}
 
 
 def _schedule(ids: Ids) -> Any:
     settings = {"CollectionId": ids["collection_id"], "Days": 30}
-    return {"Name": "old", "Kind": "RETENTION", "Cron": "0 3 * * *", "Settings": settings}
+    return {"Name": ids["collection_id"], "Kind": "RETENTION", "Cron": "0 3 * * *", "Settings": settings}
 
 
 ROUTES = {
@@ -99,3 +101,42 @@ ROUTES = {
     "GET /v1/webhooks/deliveries/<delivery_id>": Route(MANAGE_WEBHOOKS),
     "POST /v1/webhooks/deliveries/<delivery_id>/redeliver": Route(MANAGE_WEBHOOKS),
 }
+
+#: What an input of an operation holds beside the collection, so that it is looked at no further than its scope.
+INPUTS = {
+    "CompareFaces": {"SourceImage": {"Bytes": "eA=="}, "TargetImage": {"Bytes": "eA=="}},
+    "DetectFaces": {"Image": {"Bytes": "eA=="}},
+    "IndexFaces": {"Image": {"Bytes": "eA=="}},
+    "SearchFacesByImage": {"Image": {"Bytes": "eA=="}},
+    "SearchUsersByImage": {"Image": {"Bytes": "eA=="}},
+    "SearchUsers": {},
+    "TagResource": {"Tags": {"a": "b"}},
+    "UntagResource": {"TagKeys": ["a"]},
+}
+WITHOUT_COLLECTION = {"CompareFaces", "DetectFaces", "ListCollections"}
+OF_ARN = {"TagResource", "UntagResource", "ListTagsForResource"}
+
+
+def request_to(name: str, world: World) -> Call:
+    """Make a request to a route about the newest of the account's own things."""
+    method, _, path = name.partition(" ")
+    ids = {kind: words[-1] for kind, words in world.ids.items()}
+    for kind, word in ids.items():
+        path = path.replace(f"<{kind}>", word)
+    return Call(method, path + ROUTES[name].query(ids), as_text(ROUTES[name].body(ids)))
+
+
+def input_of(operation: str, world: World) -> dict[str, object]:
+    """Make a valid input of an operation on the account's own collection."""
+    made: dict[str, object] = dict(INPUTS.get(operation, {}))
+    if operation in OF_ARN:
+        made["ResourceArn"] = world.ids["arn"][0]
+    elif operation not in WITHOUT_COLLECTION:
+        made["CollectionId"] = world.ids["collection_id"][0]
+    if operation in {"CreateUser", "DeleteUser", "SearchUsers", "AssociateFaces", "DisassociateFaces"}:
+        made["UserId"] = world.ids["user_id"][0]
+    if operation in {"DeleteFaces", "AssociateFaces", "DisassociateFaces"}:
+        made["FaceIds"] = world.ids["face_id"]
+    if operation == "SearchFaces":
+        made["FaceId"] = world.ids["face_id"][0]
+    return made

@@ -7,27 +7,13 @@ from app.domain.scopes import MANAGE_SCHEDULES, MANAGE_WEBHOOKS, READ_AUDIT_LOG,
 from app.services import access_keys, operations
 from app.services.access_keys import NewKey, Terms
 from tests.factories import CIPHER
-from tests.integration.tenancy.routes import ROUTES
+from tests.integration.tenancy.routes import ROUTES, WITHOUT_COLLECTION, input_of, request_to
 from tests.integration.tenancy.web import Answer, Call, Web, as_text
 from tests.integration.tenancy.worlds import World, everything
 
 EVERYTHING = sorted(operations.ALL | {MANAGE_WEBHOOKS, MANAGE_SCHEDULES, REPROCESS, READ_AUDIT_LOG, SEARCH_MODE})
 LISTS = [name for name, route in ROUTES.items() if route.needs is None]
 GUARDED = [name for name in ROUTES if name not in LISTS]
-
-#: What an input of an operation holds beside the collection, so that it is looked at no further than its scope.
-INPUTS = {
-    "CompareFaces": {"SourceImage": {"Bytes": "eA=="}, "TargetImage": {"Bytes": "eA=="}},
-    "DetectFaces": {"Image": {"Bytes": "eA=="}},
-    "IndexFaces": {"Image": {"Bytes": "eA=="}},
-    "SearchFacesByImage": {"Image": {"Bytes": "eA=="}},
-    "SearchUsersByImage": {"Image": {"Bytes": "eA=="}},
-    "SearchUsers": {},
-    "TagResource": {"Tags": {"a": "b"}},
-    "UntagResource": {"TagKeys": ["a"]},
-}
-WITHOUT_COLLECTION = {"CompareFaces", "DetectFaces", "ListCollections"}
-OF_ARN = {"TagResource", "UntagResource", "ListTagsForResource"}
 
 
 def make_key(database: Database, world: World, scope: Scope) -> NewKey:
@@ -38,31 +24,6 @@ def make_key(database: Database, world: World, scope: Scope) -> NewKey:
 
 def all_but(needed: str) -> Scope:
     return Scope(tuple(name for name in EVERYTHING if name != needed))
-
-
-def request_to(name: str, world: World) -> Call:
-    """Make a request to a route about the newest of the account's own things."""
-    method, _, path = name.partition(" ")
-    ids = {kind: words[-1] for kind, words in world.ids.items()}
-    for kind, word in ids.items():
-        path = path.replace(f"<{kind}>", word)
-    return Call(method, path + ROUTES[name].query(ids), as_text(ROUTES[name].body(ids)))
-
-
-def input_of(operation: str, world: World) -> dict[str, object]:
-    """Make a valid input of an operation on the account's own collection."""
-    made: dict[str, object] = dict(INPUTS.get(operation, {}))
-    if operation in OF_ARN:
-        made["ResourceArn"] = world.ids["arn"][0]
-    elif operation not in WITHOUT_COLLECTION:
-        made["CollectionId"] = world.ids["collection_id"][0]
-    if operation in {"CreateUser", "DeleteUser", "SearchUsers", "AssociateFaces", "DisassociateFaces"}:
-        made["UserId"] = world.ids["user_id"][0]
-    if operation in {"DeleteFaces", "AssociateFaces", "DisassociateFaces"}:
-        made["FaceIds"] = world.ids["face_id"]
-    if operation == "SearchFaces":
-        made["FaceId"] = world.ids["face_id"][0]
-    return made
 
 
 def assert_only_refused(database: Database, world: World, before: dict[str, list[str]]) -> None:
