@@ -67,12 +67,15 @@ def lock(connection: Connection, collection_id: int) -> Row | None:
 def set_versions(
     connection: Connection, collection_id: int, *, model: str, other: str | None, indexes_other: bool
 ) -> None:
-    """Say which version is searched, which other one is kept, and whether new faces get both."""
-    connection.execute(
-        sa.update(collections)
-        .where(collections.c.collection_id == collection_id)
-        .values(model=model, other_model=other, indexes_other=indexes_other)
-    )
+    """Say which version is searched, which other one is kept, and whether new faces get both; a switch is a change."""
+    versions = {"model": model, "other_model": other, "indexes_other": indexes_other}
+    following = sa.case((collections.c.model != model, collections.c.change_seq + 1))
+    numbers = {
+        "change_seq": sa.func.coalesce(following, collections.c.change_seq),
+        "model_seq": sa.func.coalesce(following, collections.c.model_seq),
+    }
+    mine = collections.c.collection_id == collection_id
+    connection.execute(sa.update(collections).where(mine).values(**versions, **numbers))
 
 
 def add_faces(connection: Connection, collection_id: int, added: int, *, numbers_used: int = 0) -> None:

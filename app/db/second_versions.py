@@ -60,11 +60,13 @@ def take_along(
     connection: Connection, collection: Row, version: FaceModelVersion, number: int, embedding: bytes
 ) -> None:
     """Give a face that stayed behind its embedding in the version that is searched."""
+    mine = (faces.c.collection_id == collection.collection_id) & (faces.c.face_no == number)
+    changed = sa.update(faces).where(mine).values(change_seq=collection.change_seq)
     if collection.other_model is not None:
+        connection.execute(changed)
         insert_faces(connection, collection, version, [(number, embedding)])
         return
-    mine = (faces.c.collection_id == collection.collection_id) & (faces.c.face_no == number)
-    connection.execute(sa.update(faces).where(mine).values(emb32=embedding, model=version.version))
+    connection.execute(changed.values(emb32=embedding, model=version.version))
     vectors.insert(connection, search_tables.of_faces(version), collection, [(number, embedding)])
 
 
@@ -85,15 +87,10 @@ def set_user_vector(
     vectors.delete(connection, table, collection, [user_no])
     if vector is not None:
         vectors.insert(connection, table, collection, [(user_no, vector)])
-    at_home = (
-        sa.update(users)
-        .where(
-            users.c.collection_id == collection.collection_id,
-            users.c.user_no == user_no,
-            users.c.model == version.version,
-        )
-        .values(vec32=vector)
-    )
+    mine = sa.update(users).where(users.c.collection_id == collection.collection_id, users.c.user_no == user_no)
+    if version.version == collection.model:
+        connection.execute(mine.values(change_seq=collection.change_seq))
+    at_home = mine.where(users.c.model == version.version).values(vec32=vector)
     if connection.execute(at_home).rowcount == 0:
         _set_vector_beside(connection, collection, user_no, version, vector)
 

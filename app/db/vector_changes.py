@@ -1,0 +1,122 @@
+"""Queries for who keeps a copy of the vectors that are searched: all of them at one moment, and what changed since.
+
+Invariant: every change of a vector in the version that is searched raises the collection's change number under the lock of its
+row, and is noted with that number, so a copy that has applied all changes up to a number is what the tables were then.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from psycopg import sql
+from sqlalchemy.engine import Connection
+
+from app.db import second_versions
+from app.db.schema import collections, face_tombstones, faces, user_tombstones, users
+from app.db.session import Row
+
+#: What binary COPY puts before the first row and behind the last one.
+_HEADER_BYTES, _END, _END_BYTES = 19, b"\xff\xff", 2
+
+#: Reading millions of vectors takes longer than any other statement may.
+_READ_SECONDS = 600
+
+
+class Change(NamedTuple):
+    """What became of a vector: its float32 truth now, or nothing."""
+
+    number: int
+    truth: bytes | None
+
+
+def is_of_faces(table: sa.Table) -> bool:
+    """Tell a search table of faces from one of users."""
+    return "face_no" in {column.name for column in table.c}
+
+
+def dimension_of(table: sa.Table) -> int:
+    """Give the dimension of a search table's vectors."""
+    halfvec: Any = table.c.embedding.type
+    return int(halfvec.dim)
+
+
+def since(connection: Connection, table: sa.Table, collection: Row, change_seq: int, *, limit: int) -> list[Change]:
+    """List the vectors of a search table that changed after a change number; one more than the limit means too many."""
+    if is_of_faces(table):
+        source, truth = second_versions.truth_of_faces(collection, collection.model)
+        owners, gone, number, gone_number = faces, face_tombstones, faces.c.face_no, face_tombstones.c.face_no
+    else:
+        source, truth = second_versions.truth_of_users(collection)
+        owners, gone, number, gone_number = users, user_tombstones, users.c.user_no, user_tombstones.c.user_no
+    mine = collection.collection_id
+    changed = (
+        sa.select(number.label("number"), truth.label("truth"))
+        .select_from(source)
+        .where(owners.c.collection_id == mine, owners.c.change_seq > change_seq)
+    )
+    lost = sa.select(gone_number, sa.null()).where(gone.c.collection_id == mine, gone.c.change_seq > change_seq)
+    rows = connection.execute(changed.union_all(lost).limit(limit + 1))
+    return [Change(row.number, None if row.truth is None else bytes(row.truth)) for row in rows]
+
+
+def any_withdrawn(connection: Connection, collection_id: int, change_seq: int, *, of_faces: bool) -> bool:
+    """Tell whether faces were deleted after a change number, or vectors of users were changed or deleted."""
+    gone = face_tombstones if of_faces else user_tombstones
+    looks = [sa.exists().where(gone.c.collection_id == collection_id, gone.c.change_seq > change_seq)]
+    if not of_faces:
+        looks.append(sa.exists().where(users.c.collection_id == collection_id, users.c.change_seq > change_seq))
+    return bool(connection.execute(sa.select(sa.or_(*looks))).scalar_one())
+
+
+def freeze(connection: Connection) -> None:
+    """Have all statements of this transaction, which has only begun, see one moment."""
+    connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+
+
+def find(connection: Connection, collection_id: int) -> Row | None:
+    """Find a collection by its number."""
+    return connection.execute(sa.select(collections).where(collections.c.collection_id == collection_id)).one_or_none()
+
+
+def history(connection: Connection) -> str:
+    """Name the course of events that this database is in: another one after it was restored or failed over.
+
+    Change numbers of two histories say nothing about each other.
+    """
+    known = connection.info.get("history")
+    if known is None:
+        statement = sa.text("""
+            SELECT format('%s-%s-%s', system_identifier, pg_database.oid,
+                          CASE WHEN pg_is_in_recovery() THEN 'replica' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END)
+              FROM pg_control_system(), pg_database WHERE datname = current_database()""")
+        known = connection.info["history"] = str(connection.execute(statement).scalar_one())
+    return str(known)
+
+
+def read_all(connection: Connection, table: sa.Table, collection: Row, *, rows: int) -> Iterator[bytes]:
+    """Give all vectors of a collection, which was read at the same moment, in blocks of so many rows.
+
+    A row is what binary COPY makes of a number and a halfvec: all have one length.
+    """
+    connection.execute(sa.text(f"SET LOCAL statement_timeout = '{_READ_SECONDS}s'"))
+    query = sql.SQL(
+        "COPY (SELECT {number}, embedding FROM {table} WHERE bucket = ANY({buckets}) AND collection_id = {mine})"
+        " TO STDOUT (FORMAT BINARY)"
+    ).format(
+        number=sql.Identifier(table.c.number.name),
+        table=sql.Identifier(table.name),
+        buckets=sql.Literal(list(collection.buckets)),
+        mine=sql.Literal(collection.collection_id),
+    )
+    cursor: Any = connection.connection.cursor()
+    with cursor.copy(query) as stream:
+        messages = iter(stream)
+        block = [bytes(next(messages))[_HEADER_BYTES:]]  # the header comes with the first row, or with the end
+        for message in messages:
+            if len(message) > _END_BYTES:
+                block.append(message)
+            if len(block) == rows:
+                yield b"".join(block)
+                block = []
+    if rest := b"".join(block).removesuffix(_END):
+        yield rest
