@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,10 +22,18 @@ def _select(collection: Row, *, embeddings: bool = False, version: str | None = 
     `model` is that version wherever a face has an embedding in it.
     """
     wanted = version or collection.model
-    source, truth = second_versions.truth_of_faces(collection, wanted)
-    model = sa.case((truth.is_not(None), sa.literal(wanted)), else_=faces.c.model).label("model")
+    selected = _selected(*second_versions.truth_of_faces(collection, wanted), wanted, embeddings=embeddings)
+    return selected.where(faces.c.collection_id == collection.collection_id)
+
+
+@cache
+def _selected(
+    source: sa.FromClause, truth: sa.ColumnElement[bytes | None], version: str, *, embeddings: bool
+) -> sa.Select[*tuple[Any, ...]]:
+    """Select them of all collections; made once for each kind, because to make it costs as much as to run it."""
+    model = sa.case((truth.is_not(None), sa.literal(version)), else_=faces.c.model).label("model")
     columns = [*_FACE_COLUMNS, model, *([truth.label("emb32")] if embeddings else [])]
-    return sa.select(*columns).select_from(source).where(faces.c.collection_id == collection.collection_id)
+    return sa.select(*columns).select_from(source)
 
 
 def nearest(

@@ -6,6 +6,7 @@ searched is said by the collection alone, so a switch changes one row, however m
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -25,8 +26,13 @@ def versions(connection: Connection, collection: Row) -> list[FaceModelVersion]:
 
 def truth_of_faces(collection: Row, version: str) -> tuple[sa.FromClause, sa.ColumnElement[bytes | None]]:
     """Give what to select faces from, and their embedding in a version; null where a face has none."""
+    return _truth_of_faces(version, has_other=collection.other_model is not None)
+
+
+@cache
+def _truth_of_faces(version: str, *, has_other: bool) -> tuple[sa.FromClause, sa.ColumnElement[bytes | None]]:
     at_home = (faces.c.model == version, faces.c.emb32)
-    if collection.other_model is None:
+    if not has_other:
         return faces, sa.case(at_home)
     beside = face_embeddings
     here = (beside.c.collection_id == faces.c.collection_id) & (beside.c.face_no == faces.c.face_no)
