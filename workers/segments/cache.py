@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from app.db import vector_changes, vectors
 from app.db.session import Database, Row
+from workers.segments.codebook import PAIR
 from workers.segments.folder import Folder
 from workers.segments.keeper import Keeper
 
@@ -49,4 +50,6 @@ class Segments:
 
     def _is_large(self, table: sa.Table, collection: Row) -> bool:
         count = collection.live_faces if vector_changes.is_of_faces(table) else collection.live_users
-        return bool(count >= self._fewest) and vector_changes.dimension_of(table) % 2 == 0
+        return (
+            bool(count >= self._fewest) and vector_changes.dimension_of(table) % (2 * PAIR) == 0
+        )  # whole bytes of codes

@@ -4,10 +4,8 @@ On one machine one process builds at a time, and one segment; all others find it
 """
 
 import logging
-import os
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,9 +31,6 @@ _TIDY_SECONDS = 60.0
 
 #: Searches within `_HOT_SECONDS` that make a collection worth a segment.
 _HOT_SEARCHES, _HOT_SECONDS = 2, 600.0
-
-#: Below the threads that answer: building takes what they leave.
-_NICENESS = 10
 
 
 @dataclass(slots=True)
@@ -79,8 +74,6 @@ class Keeper:
         self._woken.set()
 
     def _run(self) -> None:
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         while True:
             self._woken.wait(_PAUSE_SECONDS)
             self._woken.clear()

@@ -12,6 +12,8 @@ from tests.factories import Account, Embeddings, lookalikes, make_collection, ra
 from tests.fresh import fresh_database
 from tests.keeping import Kept, Worker
 
+RNG = np.random.default_rng(40)
+
 
 @pytest.fixture(scope="package")
 def database(postgres: LocalPostgres) -> Iterator[Database]:
