@@ -147,7 +147,9 @@ class Runtime:
         from workers.segments.folder import Folder
 
         folder = Folder(settings.segments, settings.segment_megabytes << 20)
-        return Segments(self.database, folder, fewest=settings.segment_faces).scan
+        segments = Segments(self.database, folder, fewest=settings.segment_faces)
+        segments.keeper.start()
+        return segments.scan
 
     def prepare(self) -> None:
         """Open now what the first job would have to wait for: the built-in models, and faiss."""

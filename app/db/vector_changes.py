@@ -4,6 +4,7 @@ Invariant: every change of a vector in the version that is searched raises the c
 row, and is noted with that number, so a copy that has applied all changes up to a number is what the tables were then.
 """
 
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ from app.db.session import Row
 
 #: What binary COPY puts before the first row and behind the last one.
 _HEADER_BYTES, _END, _END_BYTES = 19, b"\xff\xff", 2
+
+_HISTORY_SECONDS = 5.0
 
 #: Reading millions of vectors takes longer than any other statement may.
 _READ_SECONDS = 600
@@ -81,15 +84,17 @@ def find(connection: Connection, collection_id: int) -> Row | None:
 def history(connection: Connection) -> str:
     """Name the course of events that this database is in: another one after it was restored or failed over.
 
-    Change numbers of two histories say nothing about each other.
+    Change numbers of two histories say nothing about each other. A connection is asked every few seconds: behind a pooler it
+    may outlive the server.
     """
-    known = connection.info.get("history")
-    if known is None:
+    known, asked_at = connection.info.get("history", (None, 0.0))
+    if known is None or time.monotonic() - asked_at > _HISTORY_SECONDS:
         statement = sa.text("""
             SELECT format('%s-%s-%s', system_identifier, pg_database.oid,
                           CASE WHEN pg_is_in_recovery() THEN 'replica' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END)
               FROM pg_control_system(), pg_database WHERE datname = current_database()""")
-        known = connection.info["history"] = str(connection.execute(statement).scalar_one())
+        known = str(connection.execute(statement).scalar_one())
+        connection.info["history"] = known, time.monotonic()
     return str(known)
 
 

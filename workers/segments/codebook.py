@@ -42,21 +42,27 @@ class Codebook:
         """Bytes of a code: half a byte for each pair."""
         return len(self.centroids) // 2
 
-    def ask(self, query: Floats, min_cosine: float) -> tuple[Floats, float]:
-        """Turn a query into what is summed over the codes, and give the bar that every row above the threshold reaches."""
-        across = np.sqrt(max(0.0, 1.0 - min_cosine**2))
-        deviation = across / np.sqrt(self.dimension - 1)
-        lengths = np.array([min_cosine, 0.0, DEVIATIONS * deviation, 0.0])
-        asked = np.concatenate([query @ self.rotation, lengths]).astype(np.float32)
-        return asked, min_cosine - _ROUNDING - self._coarseness(asked, deviation)
+    def ask(self, query: Floats, min_cosine: float) -> tuple[Floats, float] | None:
+        """Turn a query into what is summed over the codes, and give the bar that every row above the threshold reaches.
 
-    def _coarseness(self, asked: Floats, deviation: float) -> float:
-        """Give by how much the scan may be off because it sums whole numbers: two steps, and what their noise adds."""
+        None where all rows may be above it.
+        """
+        across = np.sqrt(max(0.0, 1.0 - min_cosine**2))
+        deviation = float(across / np.sqrt(self.dimension - 1))
+        margins = np.array([min_cosine, 0.0, DEVIATIONS * deviation, 0.0])
+        asked = np.concatenate([query @ self.rotation, margins]).astype(np.float32)
         sums = np.matmul(self.centroids, asked.reshape(-1, PAIR, 1))
-        step = float((sums.max(axis=1) - sums.min(axis=1)).max()) / 255
-        variance = len(sums) * step**2 / 12
+        least, most = sums.min(axis=1), sums.max(axis=1)
+        step = float((most - least).max()) / 255
+        bar = min_cosine - _ROUNDING - 2 * step - self._noise(step, deviation)
+        # faiss counts steps from the least sum in sixteen bits without a sign, and does not look whether the bar is among them.
+        lowest, highest = float(least.sum()) + 2 * step, float(most.sum())
+        return None if bar <= lowest else (asked, min(bar, highest))
+
+    def _noise(self, step: float, deviation: float) -> float:
+        """Give what it adds to the margin that the scan sums whole steps: each is off by a twelfth of its square."""
         least = deviation * float(self.centroids[-1, :, 0].min())
-        return float(2 * step + DEVIATIONS * (np.hypot(least, np.sqrt(variance)) - least))
+        return float(DEVIATIONS * (np.hypot(least, step * np.sqrt(len(self.centroids) / 12)) - least))
 
 
 def rotate_at_random(dimension: int) -> Floats:

@@ -60,6 +60,13 @@ class Keeper:
         """Give the segment of a file that is open."""
         return self._held.get(place)
 
+    def start(self) -> None:
+        """Look after the files from now on."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="segments", daemon=True)
+                self._thread.start()
+
     def want(self, place: Path, table: sa.Table, collection_id: int) -> None:
         """Say that a search would have liked a segment, or a newer one."""
         now = time.monotonic()
@@ -68,9 +75,7 @@ class Keeper:
             if wanted is None or now - wanted.since > _HOT_SECONDS:
                 wanted = self._wanted[place] = Wanted(table, collection_id, now)
             wanted.searches += 1
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="segments", daemon=True)
-                self._thread.start()
+        self.start()
         self._woken.set()
 
     def _run(self) -> None:
@@ -78,63 +83,67 @@ class Keeper:
             self._woken.wait(_PAUSE_SECONDS)
             self._woken.clear()
             try:
-                self.turn()
+                self._turn()
             except Exception as error:  # whatever it was: without this thread every search is a slow one
                 log.warning("segments_failed", exc_info=error)
                 time.sleep(_PAUSE_SECONDS)
 
-    def turn(self) -> None:
-        """Look after every segment once."""
-        for place in list(self._held):
-            if self._folder.inode(place) != self._held[place].inode:  # replaced, or taken away
+    def _turn(self) -> None:
+        """Open what is there, then build one segment at most."""
+        for place, held in list(self._held.items()):
+            inode = self._folder.inode(place)
+            if inode is None:  # taken away
                 del self._held[place]
-        with self._lock:
-            wanted = [(place, one) for place, one in self._wanted.items() if time.monotonic() >= one.not_before]
-        for place, one in wanted:
-            self._look_after(place, one)
+            elif inode != held.inode:
+                self._open(place)
+        for place, wanted in self._open_wanted():
+            if wanted.searches >= _HOT_SEARCHES and time.monotonic() >= wanted.not_before:
+                self._build(place, wanted)
+                break
         if time.monotonic() - self._tidied_at > _TIDY_SECONDS:
             self._tidied_at = time.monotonic()
             tidying.tidy(self._database, self._folder)
 
-    def _look_after(self, place: Path, wanted: Wanted) -> None:
-        segment = self._held.get(place) or self._open(place)
-        if segment is not None and not segment.is_stale:
-            self._forget(place)
-            return
-        if wanted.searches < _HOT_SEARCHES:
-            return
-        with self._folder.lock() as is_ours:
-            before = None if segment is None else segment.inode
-            if not is_ours or self._folder.inode(place) != before:  # another process builds it, or has just done so
-                return
-            wanted.not_before = time.monotonic() + _RETRY_SECONDS
-            self._build(place, wanted)
-        self._forget(place)
+    def _open_wanted(self) -> list[tuple[Path, Wanted]]:
+        """Open what is wanted and there; give what is to be built."""
+        with self._lock:
+            waiting = list(self._wanted.items())
+        missing = []
+        for place, wanted in waiting:
+            segment = self._held.get(place) or self._open(place)
+            if segment is None or segment.is_stale:
+                missing.append((place, wanted))
+                continue
+            with self._lock:
+                self._wanted.pop(place, None)
+        return missing
 
     def _open(self, place: Path) -> Segment | None:
+        """Map a file in place of an earlier one."""
         try:
-            self._held[place] = Segment(place)
+            opened = self._held[place] = Segment(place)
         except DamagedFile as error:
             log.warning("segment_damaged", extra={"segment": place.name, "reason": str(error)})
             self._folder.remove(place, "damaged")
         except OSError:  # there is none
-            return None
-        return self._held.get(place)
+            pass
+        else:
+            return opened
+        self._held.pop(place, None)
+        return None
 
     def _build(self, place: Path, wanted: Wanted) -> None:
-        began = time.monotonic()
-        has_room = partial(self._folder.make_room, but=place)
-        head = builder.build(self._database, wanted.table, wanted.collection_id, place, has_room)
+        before = self._held.get(place)
+        with self._folder.lock() as is_ours:
+            if not is_ours or self._folder.inode(place) != (None if before is None else before.inode):
+                return  # another process builds, or has just built it
+            wanted.not_before = time.monotonic() + _RETRY_SECONDS
+            began = time.monotonic()
+            has_room = partial(self._folder.make_room, but=place)
+            head = builder.build(self._database, wanted.table, wanted.collection_id, place, has_room)
+        fields = {"segment": place.name, "milliseconds": round((time.monotonic() - began) * 1000)}
         if head is None:
-            log.info("segment_not_built", extra={"segment": place.name})
-            return
-        milliseconds = round((time.monotonic() - began) * 1000)
-        log.info("segment_built", extra={"segment": place.name, "rows": head.count, "milliseconds": milliseconds})
-        self._held.pop(place, None)
-        self._open(place)
-
-    def _forget(self, place: Path) -> None:
-        with self._lock:
-            wanted = self._wanted.get(place)
-            if wanted is not None and place in self._held:
-                del self._wanted[place]
+            log.info("segment_not_built", extra=fields)
+        else:
+            log.info("segment_built", extra={**fields, "rows": head.count})
+            self._woken.set()

@@ -53,12 +53,14 @@ class Scanner:
     def find(self, query: Floats, min_cosine: float) -> Candidates:
         """Find every row whose cosine in half precision reaches the threshold."""
         faiss.omp_set_num_threads(1)  # a setting of each thread
-        if min_cosine > 0:
-            asked, bar = self._codebook.ask(query, min_cosine)
-            probed = len(_search(self._probe, asked, bar).places)
-            if probed <= _MOST_CANDIDATES * min(self._count, _PROBED_ROWS):
-                return self._compare(_search(self._codes, asked, bar).places, query, min_cosine)
+        asked = self._codebook.ask(query, min_cosine) if min_cosine > 0 else None
+        if asked is not None and self._pays(*asked):
+            return self._compare(_search(self._codes, *asked).places, query, min_cosine)
         return _search(self._halves, query, min_cosine)
+
+    def _pays(self, asked: Floats, bar: float) -> bool:
+        """Tell whether the codes leave so few candidates that it is worth to look at them first."""
+        return len(_search(self._probe, asked, bar).places) <= _MOST_CANDIDATES * min(self._count, _PROBED_ROWS)
 
     def _compare(self, places: Any, query: Floats, min_cosine: float) -> Candidates:
         if not len(places):

@@ -23,8 +23,11 @@ from workers.vision.arrays import Floats
 #: Somebody else applies changes; who waits longer is answered by Postgres.
 _PATIENCE_SECONDS = 0.1
 
-#: Share of changed rows above which a file is built anew, and a number below which that is never worth it.
+#: Changed rows above which a file is built anew, because searches become slower: a share, but never fewer than some.
 _STALE_SHARE, _FEWEST_STALE = 0.02, 1_000
+
+#: Changed rows above which a segment is not followed: each process has its own copy of them. Again a share, and a bound.
+_LOST_SHARE, _MOST_CHANGES = 0.1, 20_000
 
 
 class Segment:
@@ -41,9 +44,8 @@ class Segment:
 
     @property
     def is_stale(self) -> bool:
-        """Tell whether it is to be built anew: so much has changed that searches become slower."""
-        changed = len(self._changes.truths)
-        return self.is_lost or changed > max(_FEWEST_STALE, _STALE_SHARE * self.head.count)
+        """Tell whether it is to be built anew."""
+        return self.is_lost or len(self._changes) > max(_FEWEST_STALE, _STALE_SHARE * self.head.count)
 
     def scan(
         self, connection: Connection, table: sa.Table, collection: Row, query: Floats, *, min_cosine: float, limit: int
@@ -56,9 +58,9 @@ class Segment:
         wanted = limit + EXTRA_ROWS
         old, new = self._scanner.find(query, bar), changes.find(query, bar)
         # As many more as there are changes: any of these may be a row that counts no more.
-        old = _nearest(old, wanted + len(changes.truths))
+        old = _nearest(old, wanted + len(changes))
         numbers = self._mapped.numbers[old.places]
-        counts = changes.unchanged(numbers)
+        counts = changes.spares(numbers)
         both = Candidates(
             np.concatenate([numbers[counts], new.places]), np.concatenate([old.cosines[counts], new.cosines])
         )
@@ -76,7 +78,8 @@ class Segment:
             return None
         try:
             if self._changes.change_seq < collection.change_seq:
-                self._changes = self._changes.follow(connection, table, collection)
+                most = min(max(2 * _FEWEST_STALE, int(_LOST_SHARE * self.head.count)), _MOST_CHANGES)
+                self._changes = self._changes.follow(connection, table, collection, limit=most)
             return self._changes
         except TooManyChanges:
             self.is_lost = True
