@@ -55,8 +55,17 @@ def nearest(
 def _by_numbers(connection: Connection, collection: Row, numbers: Sequence[int]) -> list[Row]:
     if not numbers:
         return []
-    wanted = faces.c.face_no == sa.any_(sa.literal(numbers, sa.ARRAY(sa.BigInteger)))
-    return list(connection.execute(_select(collection, embeddings=True).where(wanted)))
+    statement = _numbered(*second_versions.truth_of_faces(collection, collection.model), collection.model)
+    return list(connection.execute(statement, {"collection": collection.collection_id, "numbers": list(numbers)}))
+
+
+@cache
+def _numbered(
+    source: sa.FromClause, truth: sa.ColumnElement[bytes | None], version: str
+) -> sa.Select[*tuple[Any, ...]]:
+    wanted = faces.c.face_no == sa.any_(sa.bindparam("numbers", type_=sa.ARRAY(sa.BigInteger)))
+    mine = faces.c.collection_id == sa.bindparam("collection")
+    return _selected(source, truth, version, embeddings=True).where(mine, wanted)
 
 
 def insert(connection: Connection, collection: Row, rows: list[dict[str, Any]]) -> list[int]:

@@ -34,12 +34,11 @@ def few_people(dimension: int, count: int) -> Embeddings:
 
 
 def blocks(embeddings: Embeddings) -> Iterator[bytes]:
-    """Give embeddings as Postgres does, in two blocks, the first one as long as those are."""
+    """Give embeddings as Postgres does, in blocks of any length."""
     rows = np.zeros(len(embeddings), builder._row(embeddings.shape[1]))
     rows["number"], rows["embedding"] = np.arange(len(rows)) * 3 + 7, embeddings
-    yield rows[: builder._READ_TOGETHER].tobytes()
-    if len(rows) > builder._READ_TOGETHER:
-        yield rows[builder._READ_TOGETHER :].tobytes()
+    for start in range(0, len(rows), 9_999):
+        yield rows[start : start + 9_999].tobytes()
 
 
 def make_file(folder: Path, embeddings: Embeddings) -> Mapped:

@@ -5,10 +5,12 @@ However large the collection is, no more than a block of it is in memory. Whoeve
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from app.db import vector_changes
 from app.db.session import Database
@@ -16,8 +18,11 @@ from workers.segments.encoder import BLOCK, Encoder
 from workers.segments.file import Writer
 from workers.segments.layout import Head, room_for
 
-#: Rows that are read together; the encoder learns from the first ones.
-_READ_TOGETHER = 512 * BLOCK
+#: Numbers that are read together.
+_READ_TOGETHER = 128 * BLOCK
+
+#: Rows that the encoder learns from: the first ones.
+_LEARNED_FROM = 512 * BLOCK
 
 #: Rows that are coded together: what comes of them stays in the processor's cache.
 _CODED_TOGETHER = 32 * BLOCK
@@ -42,21 +47,28 @@ def build(
         head = Head(history, collection_id, table.name, of_faces, seq, dimension, capacity=room, built_at=now)
         if not has_room(head.size):
             return None
-        blocks = vector_changes.read_all(connection, table, collection, rows=_READ_TOGETHER)
+        blocks = vector_changes.read_all(connection, table, collection, numbers=_READ_TOGETHER)
         writer = Writer(place.with_suffix(".new"), head)
         try:
-            count = _fill(writer, blocks)
+            count = _fill(writer, _ahead(blocks))
             return writer.finish(count, place) if count >= _FEWEST else None
         finally:
             writer.close()
 
 
+def _ahead(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Have Postgres make the next block while one is coded."""
+    with ThreadPoolExecutor(1, thread_name_prefix="reader") as reader:
+        coming = reader.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
+            coming = reader.submit(next, blocks, None)
+            yield block
+
+
 def _fill(writer: Writer, blocks: Iterator[bytes]) -> int:
     """Write all that is read; give how many rows that were."""
     encoder, count = None, 0
-    layout = _row(writer.head.dimension)
-    for block in blocks:
-        read = np.frombuffer(block, layout)
+    for read in _regroup(blocks, _row(writer.head.dimension)):
         if encoder is None:
             if len(read) < _FEWEST:
                 return 0
@@ -76,7 +88,19 @@ def _fill(writer: Writer, blocks: Iterator[bytes]) -> int:
     return count
 
 
+def _regroup(blocks: Iterator[bytes], row: np.dtype[np.void]) -> Iterator[NDArray[np.void]]:
+    """Give rows, the first ones as many as are learned from, always in whole blocks of the scan but for the last ones."""
+    waiting, wanted = b"", _LEARNED_FROM * row.itemsize
+    for block in blocks:
+        waiting += block
+        if len(waiting) >= wanted:
+            whole = len(waiting) - len(waiting) % (BLOCK * row.itemsize)
+            yield np.frombuffer(waiting[:whole], row)
+            waiting, wanted = waiting[whole:], BLOCK * row.itemsize
+    if waiting:
+        yield np.frombuffer(waiting, row)
+
+
 def _row(dimension: int) -> np.dtype[np.void]:
-    """Describe a row of binary COPY: a number and a halfvec."""
-    number, halfvec = [("length", ">i4"), ("number", ">i8")], [("size", ">i4"), ("header", ">i2", 2)]
-    return np.dtype([("fields", ">i2"), *number, *halfvec, ("embedding", ">f2", dimension)])
+    """Describe a row as it is read."""
+    return np.dtype([("number", ">i8"), ("header", ">i2", 2), ("embedding", ">f2", dimension)])
