@@ -27,7 +27,9 @@ class Worker:
         """Give the place of a collection's file."""
         version = face_models.get(connection, collection.model)
         table = search_tables.of_users(version) if users else search_tables.of_faces(version)
-        return self.folder.place(collection.collection_id, table.name, vector_changes.history(connection))
+        history = vector_changes.history(connection)
+        assert history is not None
+        return self.folder.place(collection.collection_id, table.name, history)
 
 
 @dataclass

@@ -18,6 +18,11 @@ from app.db.session import Row
 #: Between two questions which history this is, on one connection.
 _HISTORY_SECONDS = 5.0
 
+_HISTORY = sa.text("""
+    SELECT format('%s-%s-%s', system_identifier, pg_database.oid,
+                  CASE WHEN pg_is_in_recovery() THEN 'replica' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END)
+      FROM pg_control_system(), pg_database WHERE datname = current_database()""")
+
 #: To read a block may take longer than another statement, where Postgres has much to do.
 _READ_SECONDS = 120
 
@@ -78,21 +83,22 @@ def find(connection: Connection, collection_id: int) -> Row | None:
     return connection.execute(sa.select(collections).where(collections.c.collection_id == collection_id)).one_or_none()
 
 
-def history(connection: Connection) -> str:
+def history(connection: Connection) -> str | None:
     """Name the course of events that this database is in: another one after it was restored or failed over.
 
     Change numbers of two histories say nothing about each other. A connection is asked every few seconds: behind a pooler it
-    may outlive the server.
+    may outlive the server. None where Postgres does not tell us.
     """
-    known, asked_at = connection.info.get("history", (None, 0.0))
-    if known is None or time.monotonic() - asked_at > _HISTORY_SECONDS:
-        statement = sa.text("""
-            SELECT format('%s-%s-%s', system_identifier, pg_database.oid,
-                          CASE WHEN pg_is_in_recovery() THEN 'replica' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END)
-              FROM pg_control_system(), pg_database WHERE datname = current_database()""")
-        known = str(connection.execute(statement).scalar_one())
+    known: str | None
+    known, asked_at = connection.info.get("history", (None, None))
+    if asked_at is None or time.monotonic() - asked_at > _HISTORY_SECONDS:
+        try:
+            with connection.begin_nested():  # a refusal must not end the search
+                known = str(connection.execute(_HISTORY).scalar_one())
+        except (sa.exc.ProgrammingError, sa.exc.NotSupportedError):
+            known = None
         connection.info["history"] = known, time.monotonic()
-    return str(known)
+    return known
 
 
 def read_all(connection: Connection, table: sa.Table, collection: Row, *, numbers: int) -> Iterator[bytes]:

@@ -40,7 +40,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "OWN_BUCKET_FACES": ("50000", 50_000),
     "SEGMENT_FACES": ("0", 0),
     "SEGMENT_MEGABYTES": ("512", 512),
-    "SEGMENT_DIR": ("/dev/shm/segments", Path("/dev/shm/segments")),
+    "SEGMENT_DIR": ("/mnt/segments", Path("/mnt/segments")),
     "MODELS_DIR": ("~/models", Path.home() / "models"),
     "CACHE_DIR": ("/var/cache/rekollect", Path("/var/cache/rekollect")),
     "EXECUTION_PROVIDER": ("CUDAExecutionProvider", "CUDAExecutionProvider"),

@@ -40,7 +40,7 @@ def build(
         vector_changes.freeze(connection)
         history = vector_changes.history(connection)
         collection = vector_changes.find(connection, collection_id)
-        if collection is None:
+        if collection is None or history is None:
             return None
         room = room_for(collection.live_faces if of_faces else collection.live_users, dimension)
         seq, now = collection.change_seq, time.time()

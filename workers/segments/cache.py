@@ -35,9 +35,10 @@ class Segments:
         self, connection: Connection, table: sa.Table, collection: Row, vector: bytes, *, min_cosine: float, limit: int
     ) -> list[int] | None:
         """Give the same by a segment alone; None where there is none, or none that is up to date."""
-        if not self._is_large(table, collection):
+        history = vector_changes.history(connection) if self._is_large(table, collection) else None
+        if history is None:
             return None
-        place = self._folder.place(collection.collection_id, table.name, vector_changes.history(connection))
+        place = self._folder.place(collection.collection_id, table.name, history)
         segment = self.keeper.find(place)
         found = None
         if segment is not None:

@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 #: Between two looks at the files; a search that finds no segment has the next look taken at once.
 _PAUSE_SECONDS = 1.0
 
-#: Before what could not be built is tried again.
-_RETRY_SECONDS = 60.0
+#: Before what could not be built is tried again, and before the lock is asked for again that another process has.
+_RETRY_SECONDS, _BUSY_SECONDS = 60.0, 3.0
 
 #: Between two looks for files that should not be there any more.
 _TIDY_SECONDS = 60.0
@@ -134,6 +134,7 @@ class Keeper:
 
     def _build(self, place: Path, wanted: Wanted) -> None:
         before = self._held.get(place)
+        wanted.not_before = time.monotonic() + _BUSY_SECONDS
         with self._folder.lock() as is_ours:
             if not is_ours or self._folder.inode(place) != (None if before is None else before.inode):
                 return  # another process builds, or has just built it

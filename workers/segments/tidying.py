@@ -13,6 +13,8 @@ _WITHDRAWN_SECONDS = 3600.0
 
 def tidy(database: Database, folder: Folder) -> None:
     """Take away the files of deleted collections, of versions that are not searched, and those that hold deleted vectors."""
+    if not folder.files():
+        return
     with folder.lock() as is_ours:
         if not is_ours:
             return

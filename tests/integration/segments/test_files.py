@@ -5,7 +5,9 @@ import time
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from app.db import vector_changes
 from app.db.session import Database
 from app.services import collections as collection_service
 from tests.factories import make_collection, random_embeddings
@@ -84,6 +86,15 @@ def test_a_file_of_another_history_is_not_used(kept: Kept) -> None:
     wait_until(lambda: kept.fast(1) == 0 or place.exists())
     kept.warm()
     assert not place.samefile(other)
+
+
+def test_where_postgres_does_not_tell_its_history_it_answers_itself(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.warm()
+    monkeypatch.setattr(vector_changes, "_HISTORY", sa.text("SELECT there_is_no_such_function()"))
+    monkeypatch.setattr(vector_changes, "_HISTORY_SECONDS", 0.0)
+    assert kept.fast(3) == 0
 
 
 def test_only_the_owner_may_read_the_files(kept: Kept) -> None:
