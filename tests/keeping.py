@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import sqlalchemy as sa
@@ -17,11 +18,20 @@ from workers.segments.folder import Folder
 
 
 class Worker:
-    """A worker's way to search, which counts what Postgres was left to answer."""
+    """A worker's way to search."""
+
+    _started: ClassVar[list["Worker"]] = []
+
+    @classmethod
+    def stop_all(cls) -> None:
+        """Stop the threads of all workers: their database goes away."""
+        while cls._started:
+            cls._started.pop().segments.keeper.stop()
 
     def __init__(self, database: Database, folder: Path, *, most_bytes: int = 1 << 30, fewest: int = 1) -> None:
         self.folder = Folder(folder, most_bytes)
         self.segments = Segments(database, self.folder, fewest=fewest)
+        self._started.append(self)
 
     def place(self, connection: Connection, collection: Row, *, users: bool = False) -> Path:
         """Give the place of a collection's file."""
@@ -82,8 +92,9 @@ class Kept(Growing):
 
     def is_stale(self, worker: Worker) -> bool:
         with self.database.transaction() as connection:
-            segment = worker.segments.keeper.find(worker.place(connection, self.row))
-        return segment is None or segment.is_stale
+            place = worker.place(connection, self.row)
+        segment = worker.segments.keeper.find(place)
+        return segment is None or segment.is_stale or segment.inode != worker.folder.inode(place)
 
     def file(self) -> Path:
         """Give the place of its file."""

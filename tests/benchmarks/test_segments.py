@@ -37,6 +37,7 @@ COST_BAR, BYTES_BAR, WARM_BAR = 0.12, 310, 10.0
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
     with open_gallery(tmp_path_factory.mktemp("gallery")) as gallery:
         yield gallery
+        Worker.stop_all()
 
 
 def in_memory(path: Path) -> int:

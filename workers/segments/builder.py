@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from app.db import vector_changes
 from app.db.session import Database
-from workers.segments.encoder import BLOCK, Encoder
+from workers.segments.codebook import BLOCK
+from workers.segments.encoder import Encoder
 from workers.segments.file import Writer
 from workers.segments.layout import Head, room_for
 

@@ -19,6 +19,10 @@ STEPS = 16
 #: Numbers of a pair, and of the two pairs that say the errors.
 PAIR, EXTRA = 2, 4
 
+#: Rows that one step of the scan looks at.
+BLOCK = 128
+
+#: Of the part that points elsewhere: what a row may gain by it.
 DEVIATIONS = 5.0
 
 #: Half precision in the rows that were coded, and sums that are compared as whole numbers of a 255th of the largest step.

@@ -8,11 +8,8 @@ from typing import Any
 import faiss
 import numpy as np
 
-from workers.segments.codebook import EXTRA, PAIR, STEPS, Codebook, rotate_at_random
+from workers.segments.codebook import BLOCK, EXTRA, PAIR, STEPS, Codebook, rotate_at_random
 from workers.vision.arrays import Floats
-
-#: Rows that one step of the scan looks at.
-BLOCK = 128
 
 #: Which shares of the rows have an error below each step; fine where errors are large, because there rounding up costs most.
 _SHARES = 1 - (1 - np.arange(1, STEPS) / STEPS) ** 2

@@ -13,6 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from app.db.session import Database
+from app.errors import ServiceUnavailable
 from workers.segments import builder, tidying
 from workers.segments.folder import Folder
 from workers.segments.layout import DamagedFile
@@ -25,6 +26,9 @@ _PAUSE_SECONDS = 1.0
 
 #: Before what could not be built is tried again, and before the lock is asked for again that another process has.
 _RETRY_SECONDS, _BUSY_SECONDS = 60.0, 3.0
+
+#: Times as long as a build took, before the same segment is built again: bulk writes keep no core busy with that.
+_REST = 9.0
 
 #: Between two looks for files that should not be there any more.
 _TIDY_SECONDS = 60.0
@@ -51,6 +55,8 @@ class Keeper:
         self._database, self._folder = database, folder
         self._held: dict[Path, Segment] = {}
         self._wanted: dict[Path, Wanted] = {}
+        self._rests: dict[Path, float] = {}
+        self._stopping = False
         self._woken = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -67,6 +73,11 @@ class Keeper:
                 self._thread = threading.Thread(target=self._run, name="segments", daemon=True)
                 self._thread.start()
 
+    def stop(self) -> None:
+        """Open and build nothing more, after what is under way."""
+        self._stopping = True
+        self._woken.set()
+
     def want(self, place: Path, table: sa.Table, collection_id: int) -> None:
         """Say that a search would have liked a segment, or a newer one."""
         now = time.monotonic()
@@ -79,11 +90,14 @@ class Keeper:
         self._woken.set()
 
     def _run(self) -> None:
-        while True:
+        while not self._stopping:
             self._woken.wait(_PAUSE_SECONDS)
             self._woken.clear()
             try:
-                self._turn()
+                if not self._stopping:
+                    self._turn()
+            except ServiceUnavailable:
+                log.warning("postgres_unavailable", extra={"task": "segments"})
             except Exception as error:  # whatever it was: without this thread every search is a slow one
                 log.warning("segments_failed", exc_info=error)
                 time.sleep(_PAUSE_SECONDS)
@@ -97,7 +111,8 @@ class Keeper:
             elif inode != held.inode:
                 self._open(place)
         for place, wanted in self._open_wanted():
-            if wanted.searches >= _HOT_SEARCHES and time.monotonic() >= wanted.not_before:
+            ready_at = max(wanted.not_before, self._rests.get(place, 0.0))
+            if wanted.searches >= _HOT_SEARCHES and time.monotonic() >= ready_at:
                 self._build(place, wanted)
                 break
         if time.monotonic() - self._tidied_at > _TIDY_SECONDS:
@@ -142,7 +157,9 @@ class Keeper:
             began = time.monotonic()
             has_room = partial(self._folder.make_room, but=place)
             head = builder.build(self._database, wanted.table, wanted.collection_id, place, has_room)
-        fields = {"segment": place.name, "milliseconds": round((time.monotonic() - began) * 1000)}
+        seconds = time.monotonic() - began
+        self._rests[place] = time.monotonic() + _REST * seconds
+        fields = {"segment": place.name, "milliseconds": round(seconds * 1000)}
         if head is None:
             log.info("segment_not_built", extra=fields)
         else:

@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from workers.segments.codebook import EXTRA, PAIR, STEPS
+from workers.segments.codebook import BLOCK, EXTRA, PAIR, STEPS
 
 HEAD_BYTES = 4096
 _MAGIC = b"rekollect segment 1\n"
 _PAGE = 4096
-_BLOCK = 128
 
 
 class DamagedFile(Exception):
@@ -83,7 +82,7 @@ class Head:
     def used(self) -> list[slice]:
         """List the parts of a file that its checksum is of."""
         sections = self.sections
-        coded = _up(self.count, _BLOCK)
+        coded = _up(self.count, BLOCK)
         return [
             sections["rotation"].part(self.dimension),
             sections["centroids"].part(sections["centroids"].shape[0]),
@@ -113,7 +112,7 @@ class Head:
 
 def room_for(rows: int, dimension: int) -> int:
     """Give the capacity of a file that so many rows fit into: whole blocks, and rows that are whole codes together."""
-    return _up(max(rows, 1), _BLOCK * ((dimension + EXTRA) // PAIR // 2))
+    return _up(max(rows, 1), BLOCK * ((dimension + EXTRA) // PAIR // 2))
 
 
 def _up(value: int, step: int) -> int:

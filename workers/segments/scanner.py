@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import faiss
 import numpy as np
 
-from workers.segments.codebook import EXTRA, PAIR, Codebook
-from workers.segments.encoder import BLOCK
+from workers.segments.codebook import BLOCK, EXTRA, PAIR, Codebook
 from workers.vision.arrays import Floats
 
 #: Above this share a candidate's turn costs more than to compare every row.

@@ -34,9 +34,10 @@ def people(rng: np.random.Generator, count: int) -> Embeddings:
 
 
 @pytest.fixture
-def kept(database: Database, account: Account, tmp_path: Path) -> Kept:
+def kept(database: Database, account: Account, tmp_path: Path) -> Iterator[Kept]:
     """Fifteen hundred faces that two workers may keep."""
     make_collection(database, account)
     kept = Kept(database, account, workers=[Worker(database, tmp_path / "segments") for _ in range(2)])
     kept.store(people(np.random.default_rng(4), 1_500))
-    return kept
+    yield kept
+    Worker.stop_all()
