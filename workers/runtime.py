@@ -15,7 +15,7 @@ from celery import Celery
 
 from app.broker import Doorbell, server
 from app.config import Settings
-from app.db import vectors
+from app.db import approximate
 from app.db.session import Database, servers
 from app.db.vectors import Scan
 from app.domain.batches import Chunk
@@ -142,7 +142,7 @@ class Runtime:
         """The way that searches go: through the machine's segments where faiss is installed, else through Postgres alone."""
         settings = self.settings
         if not settings.segment_faces or importlib.util.find_spec("faiss") is None:
-            return vectors.scan
+            return approximate.scan_as_asked
         from workers.segments.cache import Segments  # it imports faiss, which is optional
         from workers.segments.folder import Folder
 

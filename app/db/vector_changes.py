@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from app.db import second_versions
+from app.db import search_tables, second_versions
 from app.db.schema import collections, face_tombstones, faces, user_tombstones, users
 from app.db.session import Row
 
@@ -34,11 +34,6 @@ class Change(NamedTuple):
     truth: bytes | None
 
 
-def is_of_faces(table: sa.Table) -> bool:
-    """Tell a search table of faces from one of users."""
-    return "face_no" in {column.name for column in table.c}
-
-
 def dimension_of(table: sa.Table) -> int:
     """Give the dimension of a search table's vectors."""
     halfvec: Any = table.c.embedding.type
@@ -47,7 +42,7 @@ def dimension_of(table: sa.Table) -> int:
 
 def since(connection: Connection, table: sa.Table, collection: Row, change_seq: int, *, limit: int) -> list[Change]:
     """List the vectors of a search table that changed after a change number; one more than the limit means too many."""
-    if is_of_faces(table):
+    if search_tables.is_of_faces(table):
         source, truth = second_versions.truth_of_faces(collection, collection.model)
         owners, gone, number, gone_number = faces, face_tombstones, faces.c.face_no, face_tombstones.c.face_no
     else:

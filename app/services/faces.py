@@ -6,7 +6,7 @@ by every search after it.
 
 from sqlalchemy.engine import Connection
 
-from app.db import collections, face_models, faces, vectors
+from app.db import approximate, collections, face_models, faces
 from app.db.session import Row
 from app.db.vectors import Hit, Scan
 from app.domain import pagination
@@ -43,7 +43,7 @@ def search(
     *,
     threshold: float,
     max_faces: int,
-    scan: Scan = vectors.scan,
+    scan: Scan = approximate.scan_as_asked,
 ) -> list[Document]:
     """List FaceMatches with a similarity of at least the threshold, best first."""
     curve = face_models.get(connection, collection.model).curve
@@ -56,7 +56,9 @@ def _match(hit: Hit, similarity: float) -> Document:
     return {"Similarity": similarity, "Face": face_document(hit.row)}
 
 
-def search_faces(connection: Connection, caller: Caller, request: Document, *, scan: Scan = vectors.scan) -> Document:
+def search_faces(
+    connection: Connection, caller: Caller, request: Document, *, scan: Scan = approximate.scan_as_asked
+) -> Document:
     """Search with a face of the collection; the face itself is not in the answer."""
     collection = get_collection(connection, caller.account_id, request["CollectionId"])
     face_id = request["FaceId"]

@@ -12,7 +12,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from app.db import vector_changes
+from app.db import search_tables, vector_changes
 from app.db.session import Database
 from workers.segments.codebook import BLOCK
 from workers.segments.encoder import Encoder
@@ -36,7 +36,7 @@ def build(
     database: Database, table: sa.Table, collection_id: int, place: Path, has_room: Callable[[int], bool]
 ) -> Head | None:
     """Build the file of a collection's vectors in a search table; None where they are too few, or too many for the room."""
-    dimension, of_faces = vector_changes.dimension_of(table), vector_changes.is_of_faces(table)
+    dimension, of_faces = vector_changes.dimension_of(table), search_tables.is_of_faces(table)
     with database.transaction() as connection:
         vector_changes.freeze(connection)
         history = vector_changes.history(connection)

@@ -1,13 +1,13 @@
-"""The way of a worker's searches: through a segment where there is one that is up to date, through Postgres otherwise.
+"""The way of a worker's searches: through a segment where there is one that is up to date, else through Postgres.
 
-Invariant: `scan` keeps the promise of `app.db.vectors.scan`, gives as much, and never waits for a segment.
+Invariant: what a segment gives keeps the promise of `app.db.vectors.scan`; no search waits for one.
 """
 
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from app.db import vector_changes, vectors
+from app.db import approximate, search_tables, vector_changes
 from app.db.session import Database, Row
 from workers.segments.codebook import PAIR
 from workers.segments.folder import Folder
@@ -28,7 +28,7 @@ class Segments:
         """Give the numbers of the rows that may be above the threshold, or of the nearest; a few more than the limit."""
         found = self.find(connection, table, collection, vector, min_cosine=min_cosine, limit=limit)
         if found is None:
-            return vectors.scan(connection, table, collection, vector, min_cosine=min_cosine, limit=limit)
+            return approximate.scan_as_asked(connection, table, collection, vector, min_cosine=min_cosine, limit=limit)
         return found
 
     def find(
@@ -50,7 +50,7 @@ class Segments:
         return found
 
     def _is_large(self, table: sa.Table, collection: Row) -> bool:
-        count = collection.live_faces if vector_changes.is_of_faces(table) else collection.live_users
+        count = collection.live_faces if search_tables.is_of_faces(table) else collection.live_users
         return (
             bool(count >= self._fewest) and vector_changes.dimension_of(table) % (2 * PAIR) == 0
         )  # whole bytes of codes

@@ -6,8 +6,8 @@ that keep copies miss such changes: end it before they start.
 
 from alembic import op
 
-revision = "0016"
-down_revision = "0015"
+revision = "0018"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 
