@@ -71,6 +71,12 @@ def _positive(value: str) -> int:
     return int(value)
 
 
+def _whole(value: str) -> int:
+    if not value.isdigit():
+        raise ValueError("must be a whole number")
+    return int(value)
+
+
 def _switch(value: str) -> bool:
     if value.lower() not in ("true", "false"):
         raise ValueError("must be true or false")
@@ -200,6 +206,18 @@ class Settings:
     index_megabytes: int = _setting(
         _positive, "memory that Postgres may take to build an approximate index, where a collection asks for one", 1024
     )
+    segment_faces: int = _setting(
+        _whole,
+        "faces, or users, from which on a collection that is searched often is also kept by workers, compressed and shared by "
+        "all of a machine, where faiss-cpu is installed (the extra `cache`); 0: never",
+        20_000,
+    )
+    segment_megabytes: int = _setting(
+        _positive, "largest size of all these copies on a machine; a million faces of 128 dimensions take 305", 4_096
+    )
+    segment_dir: Path | None = _setting(
+        _path, "folder for them, on a fast disk or in memory (default: `segments` in the cache folder)"
+    )
     models_dir: Path | None = _setting(_path, "folder with model files to use instead of downloading them")
     cache_dir: Path | None = _setting(_path, "folder for pulled models and samples (default ~/.cache/rekollect)")
     execution_provider: str = _setting(
@@ -226,6 +244,11 @@ class Settings:
     def cache(self) -> Path:
         """Folder for pulled files."""
         return self.cache_dir or default_cache_dir()
+
+    @property
+    def segments(self) -> Path:
+        """Folder for the copies of large collections."""
+        return self.segment_dir or self.cache / "segments"
 
     @property
     def seats(self) -> int:

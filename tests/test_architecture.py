@@ -24,7 +24,7 @@ LAYERS = (
     ("workers.bulk",),
     ("app.api", "workers.courier", "workers.jobs", "workers.schedules", "workers.evaluation"),
     ("workers.runtime",),
-    ("workers.store",),
+    ("workers.store", "workers.segments"),
     (
         "workers.heartbeat",
         "workers.bells",
@@ -69,7 +69,15 @@ OWNERS = {
     "flask": ("app.api", "app.main"),
     "werkzeug": ("app.main",),
     "gunicorn": ("app.web_worker",),
-    "sqlalchemy": ("app.db", "app.services", "app.api.probes", "app.cli", "migrations", "workers.bench"),
+    "sqlalchemy": (
+        "app.db",
+        "app.services",
+        "app.api.probes",
+        "app.cli",
+        "migrations",
+        "workers.bench",
+        "workers.segments",
+    ),
     "pgvector": ("app.db",),
     "psycopg": ("app.db", "app.local", "app.cli.doctor"),
     "alembic": ("app.db.migrate", "migrations"),
@@ -87,7 +95,15 @@ OWNERS = {
     "cv2": ("workers.vision", "workers.evaluation.peers"),
     "onnxruntime": ("workers.vision",),
     "onnx": ("workers.vision",),
-    "numpy": ("workers.vision", "workers.evaluation", "workers.bench", "app.db.vectors", "app.domain.embeddings"),
+    "faiss": ("workers.segments",),
+    "numpy": (
+        "workers.vision",
+        "workers.evaluation",
+        "workers.bench",
+        "workers.segments",
+        "app.db.vectors",
+        "app.domain.embeddings",
+    ),
     "boto3": ("workers.fetch", "app.cli.demo"),
     "botocore": ("app.service_model", "app.sigv4", "workers.fetch", "workers.store", "app.cli.demo"),
     "cronsim": ("app.domain.cron",),
@@ -188,6 +204,8 @@ def test_imports_point_down_and_third_party_packages_have_owners() -> None:
         ("app/api/planted.py", "import numpy"),
         ("app/api/planted.py", "def late():\n    import onnxruntime"),
         ("app/services/planted.py", "import flask"),
+        ("app/services/planted.py", "from workers.segments.cache import Segments"),
+        ("workers/jobs/planted.py", "import faiss"),
     ],
 )
 def test_a_planted_breach_is_found(tmp_path: Path, module: str, line: str) -> None:
@@ -202,6 +220,8 @@ def test_a_planted_breach_is_found(tmp_path: Path, module: str, line: str) -> No
 
 
 def test_the_web_process_loads_neither_pixels_nor_models() -> None:
-    script = "import sys, app.main; print(sorted({'cv2', 'onnxruntime', 'onnx', 'workers'} & set(sys.modules)))"
+    script = (
+        "import sys, app.main; print(sorted({'cv2', 'faiss', 'onnxruntime', 'onnx', 'workers'} & set(sys.modules)))"
+    )
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert answer.stdout.strip() == "[]"

@@ -40,7 +40,7 @@ def _prepare(sender: Any, **_: Any) -> None:
     # Before the first bell: a missing or damaged model stops the worker with its message, and no job waits for loading.
     if _runs_jobs(sender):
         began = time.monotonic()
-        current().load_models()
+        current().prepare()
         log.info("models_loaded", extra={"milliseconds": round((time.monotonic() - began) * 1000)})
     else:
         courier.open_courier(current())

@@ -3,6 +3,7 @@
 Threads share all of it: onnxruntime's sessions are thread-safe, the pool hands each thread its own connection.
 """
 
+import importlib.util
 import logging
 import os
 import socket
@@ -14,7 +15,9 @@ from celery import Celery
 
 from app.broker import Doorbell, server
 from app.config import Settings
+from app.db import approximate
 from app.db.session import Database, servers
+from app.db.vectors import Scan
 from app.domain.batches import Chunk
 from app.domain.jobs import Claim
 from app.encryption import Cipher
@@ -140,9 +143,23 @@ class Runtime:
         """The models, by face model version."""
         return Engines(self.settings)
 
-    def load_models(self) -> None:
-        """Open the built-in models now rather than with the first job."""
-        _ = self.engines
+    @cached_property
+    def scan(self) -> Scan:
+        """The way that searches go: through the machine's segments where faiss is installed, else through Postgres alone."""
+        settings = self.settings
+        if not settings.segment_faces or importlib.util.find_spec("faiss") is None:
+            return approximate.scan_as_asked
+        from workers.segments.cache import Segments  # it imports faiss, which is optional
+        from workers.segments.folder import Folder
+
+        folder = Folder(settings.segments, settings.segment_megabytes << 20)
+        segments = Segments(self.database, folder, fewest=settings.segment_faces)
+        segments.keeper.start()
+        return segments.scan
+
+    def prepare(self) -> None:
+        """Open now what the first job would have to wait for: the built-in models, and faiss."""
+        _ = self.engines, self.scan
 
     @cached_property
     def dialer(self) -> Dialer:

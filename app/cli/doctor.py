@@ -5,6 +5,7 @@ Invariant: it changes nothing and always ends: whatever it asks of the outside h
 
 import argparse
 import http.client
+import importlib.util
 import os
 import shutil
 import sys
@@ -221,6 +222,18 @@ def disk(around: Surroundings) -> Check:
     return Check("disk", "ok", text)
 
 
+def segments(around: Surroundings) -> Check:
+    """Large collections are searched many times quicker with it; without it all works the same."""
+    if not around.settings.segment_faces:
+        return Check(
+            "segment cache", "ok", "REKOLLECT_SEGMENT_FACES is 0: every search goes to Postgres", required=False
+        )
+    if importlib.util.find_spec("faiss") is None:
+        todo = "off: large collections are searched quicker with `pip install rekollect[cache]`"
+        return Check("segment cache", "missing", todo, required=False)
+    return Check("segment cache", "ok", f"on, in {around.settings.segments}", required=False)
+
+
 def s3(around: Surroundings) -> Check:
     url = around.settings.s3_endpoint_url
     if not url:
@@ -259,5 +272,6 @@ _CHECKS: tuple[Callable[[Surroundings], Check], ...] = (
     redis,
     port,
     disk,
+    segments,
     s3,
 )

@@ -9,7 +9,7 @@ from functools import cache
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, CursorResult
 
-from app.db import vectors
+from app.db import search_tables, vectors
 from app.db.schema import collections
 from app.db.session import Row
 from app.db.vectors import EXTRA_ROWS, HALF_PRECISION_MARGIN, as_array, buckets_of
@@ -37,8 +37,8 @@ def is_ready(collection: Row) -> bool:
 def scan_as_asked(
     connection: Connection, table: sa.Table, collection: Row, vector: bytes, *, min_cosine: float, limit: int
 ) -> list[int]:
-    """Scan the faces of a collection in the way that it asks for: exactly, unless it asked for less and its index is there."""
-    way = scan if is_ready(collection) else vectors.scan
+    """Scan a collection in the way that it asks for: exactly, unless it asked for less, for faces, and its index is there."""
+    way = scan if is_ready(collection) and search_tables.is_of_faces(table) else vectors.scan
     return way(connection, table, collection, vector, min_cosine=min_cosine, limit=limit)
 
 

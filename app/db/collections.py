@@ -12,6 +12,11 @@ from app.db import bucket_work, dedicated_buckets, leftovers, search_tables, sec
 from app.db.schema import SHARED_BUCKETS, collections, reprocesses, search_indexes
 from app.db.session import Row
 
+#: Every operation begins with it; to make it takes as long as to run it.
+_NAMED = sa.select(collections).where(
+    collections.c.account_id == sa.bindparam("account"), collections.c.name == sa.bindparam("named")
+)
+
 
 def insert(connection: Connection, account_id: int, name: str, model: str, tags: dict[str, str]) -> bool:
     """Insert a collection into its shared bucket; False where the account has one of that name."""
@@ -32,8 +37,7 @@ def insert(connection: Connection, account_id: int, name: str, model: str, tags:
 
 def find(connection: Connection, account_id: int, name: str) -> Row | None:
     """Find a collection of an account by its name."""
-    statement = sa.select(collections).where(collections.c.account_id == account_id, collections.c.name == name)
-    return connection.execute(statement).one_or_none()
+    return connection.execute(_NAMED, {"account": account_id, "named": name}).one_or_none()
 
 
 def list_page(connection: Connection, account_id: int, *, after: int, limit: int) -> list[Row]:
@@ -67,12 +71,15 @@ def lock(connection: Connection, collection_id: int) -> Row | None:
 def set_versions(
     connection: Connection, collection_id: int, *, model: str, other: str | None, indexes_other: bool
 ) -> None:
-    """Say which version is searched, which other one is kept, and whether new faces get both."""
-    connection.execute(
-        sa.update(collections)
-        .where(collections.c.collection_id == collection_id)
-        .values(model=model, other_model=other, indexes_other=indexes_other)
-    )
+    """Say which version is searched, which other one is kept, and whether new faces get both; a switch is a change."""
+    versions = {"model": model, "other_model": other, "indexes_other": indexes_other}
+    following = sa.case((collections.c.model != model, collections.c.change_seq + 1))
+    numbers = {
+        "change_seq": sa.func.coalesce(following, collections.c.change_seq),
+        "model_seq": sa.func.coalesce(following, collections.c.model_seq),
+    }
+    mine = collections.c.collection_id == collection_id
+    connection.execute(sa.update(collections).where(mine).values(**versions, **numbers))
 
 
 def add_faces(connection: Connection, collection_id: int, added: int, *, numbers_used: int = 0) -> None:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,10 +22,18 @@ def _select(collection: Row, *, embeddings: bool = False, version: str | None = 
     `model` is that version wherever a face has an embedding in it.
     """
     wanted = version or collection.model
-    source, truth = second_versions.truth_of_faces(collection, wanted)
-    model = sa.case((truth.is_not(None), sa.literal(wanted)), else_=faces.c.model).label("model")
+    selected = _selected(*second_versions.truth_of_faces(collection, wanted), wanted, embeddings=embeddings)
+    return selected.where(faces.c.collection_id == collection.collection_id)
+
+
+@cache
+def _selected(
+    source: sa.FromClause, truth: sa.ColumnElement[bytes | None], version: str, *, embeddings: bool
+) -> sa.Select[*tuple[Any, ...]]:
+    """Select them of all collections; made once for each kind, because to make it costs as much as to run it."""
+    model = sa.case((truth.is_not(None), sa.literal(version)), else_=faces.c.model).label("model")
     columns = [*_FACE_COLUMNS, model, *([truth.label("emb32")] if embeddings else [])]
-    return sa.select(*columns).select_from(source).where(faces.c.collection_id == collection.collection_id)
+    return sa.select(*columns).select_from(source)
 
 
 def nearest(
@@ -46,8 +55,17 @@ def nearest(
 def _by_numbers(connection: Connection, collection: Row, numbers: Sequence[int]) -> list[Row]:
     if not numbers:
         return []
-    wanted = faces.c.face_no == sa.any_(sa.literal(numbers, sa.ARRAY(sa.BigInteger)))
-    return list(connection.execute(_select(collection, embeddings=True).where(wanted)))
+    statement = _numbered(*second_versions.truth_of_faces(collection, collection.model), collection.model)
+    return list(connection.execute(statement, {"collection": collection.collection_id, "numbers": list(numbers)}))
+
+
+@cache
+def _numbered(
+    source: sa.FromClause, truth: sa.ColumnElement[bytes | None], version: str
+) -> sa.Select[*tuple[Any, ...]]:
+    wanted = faces.c.face_no == sa.any_(sa.bindparam("numbers", type_=sa.ARRAY(sa.BigInteger)))
+    mine = faces.c.collection_id == sa.bindparam("collection")
+    return _selected(source, truth, version, embeddings=True).where(mine, wanted)
 
 
 def insert(connection: Connection, collection: Row, rows: list[dict[str, Any]]) -> list[int]:

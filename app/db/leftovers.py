@@ -13,12 +13,13 @@ from app.db.schema import (
     face_tombstones,
     faces,
     user_embeddings,
+    user_tombstones,
     users,
 )
 from app.domain.face_models import FaceModelVersion
 
 #: The tables that have rows for faces and users of a collection, besides the search tables.
-TABLES = (faces, face_tombstones, face_embeddings, face_crops, users, user_embeddings)
+TABLES = (faces, face_tombstones, face_embeddings, face_crops, users, user_tombstones, user_embeddings)
 
 
 def remove_some(

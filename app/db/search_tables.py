@@ -119,6 +119,11 @@ def of_users(version: FaceModelVersion) -> sa.Table:
     return _registered(version.user_search_table, "user_no", version.dimension) if built_in is None else built_in
 
 
+def is_of_faces(table: sa.Table) -> bool:
+    """Tell a search table of faces from one of users."""
+    return "face_no" in {column.name for column in table.c}
+
+
 @cache
 def _registered(name: str, number: str, dimension: int) -> sa.Table:
     return search_table(name, number, dimension, sa.MetaData())

@@ -6,6 +6,7 @@ searched is said by the collection alone, so a switch changes one row, however m
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -25,8 +26,13 @@ def versions(connection: Connection, collection: Row) -> list[FaceModelVersion]:
 
 def truth_of_faces(collection: Row, version: str) -> tuple[sa.FromClause, sa.ColumnElement[bytes | None]]:
     """Give what to select faces from, and their embedding in a version; null where a face has none."""
+    return _truth_of_faces(version, has_other=collection.other_model is not None)
+
+
+@cache
+def _truth_of_faces(version: str, *, has_other: bool) -> tuple[sa.FromClause, sa.ColumnElement[bytes | None]]:
     at_home = (faces.c.model == version, faces.c.emb32)
-    if collection.other_model is None:
+    if not has_other:
         return faces, sa.case(at_home)
     beside = face_embeddings
     here = (beside.c.collection_id == faces.c.collection_id) & (beside.c.face_no == faces.c.face_no)
@@ -60,11 +66,13 @@ def take_along(
     connection: Connection, collection: Row, version: FaceModelVersion, number: int, embedding: bytes
 ) -> None:
     """Give a face that stayed behind its embedding in the version that is searched."""
+    mine = (faces.c.collection_id == collection.collection_id) & (faces.c.face_no == number)
+    changed = sa.update(faces).where(mine).values(change_seq=collection.change_seq)
     if collection.other_model is not None:
+        connection.execute(changed)
         insert_faces(connection, collection, version, [(number, embedding)])
         return
-    mine = (faces.c.collection_id == collection.collection_id) & (faces.c.face_no == number)
-    connection.execute(sa.update(faces).where(mine).values(emb32=embedding, model=version.version))
+    connection.execute(changed.values(emb32=embedding, model=version.version))
     vectors.insert(connection, search_tables.of_faces(version), collection, [(number, embedding)])
 
 
@@ -85,15 +93,10 @@ def set_user_vector(
     vectors.delete(connection, table, collection, [user_no])
     if vector is not None:
         vectors.insert(connection, table, collection, [(user_no, vector)])
-    at_home = (
-        sa.update(users)
-        .where(
-            users.c.collection_id == collection.collection_id,
-            users.c.user_no == user_no,
-            users.c.model == version.version,
-        )
-        .values(vec32=vector)
-    )
+    mine = sa.update(users).where(users.c.collection_id == collection.collection_id, users.c.user_no == user_no)
+    if version.version == collection.model:
+        connection.execute(mine.values(change_seq=collection.change_seq))
+    at_home = mine.where(users.c.model == version.version).values(vec32=vector)
     if connection.execute(at_home).rowcount == 0:
         _set_vector_beside(connection, collection, user_no, version, vector)
 

@@ -8,9 +8,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
 from app.db import face_models, search_tables, second_versions, vectors
-from app.db.schema import user_embeddings, users
+from app.db.schema import user_embeddings, user_tombstones, users
 from app.db.session import Row
-from app.db.vectors import Hit
+from app.db.vectors import Hit, Scan
 
 
 def insert(connection: Connection, collection: Row, user_id: str) -> bool:
@@ -71,12 +71,22 @@ def delete(connection: Connection, collection: Row, user_no: int) -> None:
         connection.execute(
             sa.delete(table).where(table.c.collection_id == collection.collection_id, table.c.user_no == user_no)
         )
+    gone = {"collection_id": collection.collection_id, "change_seq": collection.change_seq, "user_no": user_no}
+    connection.execute(sa.insert(user_tombstones).values(**gone))
 
 
-def nearest(connection: Connection, collection: Row, vector: bytes, *, min_cosine: float, limit: int) -> list[Hit]:
+def nearest(
+    connection: Connection,
+    collection: Row,
+    vector: bytes,
+    *,
+    min_cosine: float,
+    limit: int,
+    scan: Scan = vectors.scan,
+) -> list[Hit]:
     """List the closest users, best first."""
     table = search_tables.of_users(face_models.get(connection, collection.model))
-    numbers = vectors.scan(connection, table, collection, vector, min_cosine=min_cosine, limit=limit)
+    numbers = scan(connection, table, collection, vector, min_cosine=min_cosine, limit=limit)
     rows = _by_numbers(connection, collection, numbers)
     return vectors.decide(rows, [row.vec32 for row in rows], vector, min_cosine=min_cosine, limit=limit)
 

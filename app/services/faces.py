@@ -6,9 +6,9 @@ by every search after it.
 
 from sqlalchemy.engine import Connection
 
-from app.db import collections, face_models, faces
+from app.db import approximate, collections, face_models, faces
 from app.db.session import Row
-from app.db.vectors import Hit
+from app.db.vectors import Hit, Scan
 from app.domain import pagination
 from app.domain.caller import Caller
 from app.domain.face_documents import bounding_box
@@ -37,11 +37,18 @@ def face_document(row: Row) -> Document:
 
 
 def search(
-    connection: Connection, collection: Row, embedding: bytes, *, threshold: float, max_faces: int
+    connection: Connection,
+    collection: Row,
+    embedding: bytes,
+    *,
+    threshold: float,
+    max_faces: int,
+    scan: Scan = approximate.scan_as_asked,
 ) -> list[Document]:
     """List FaceMatches with a similarity of at least the threshold, best first."""
     curve = face_models.get(connection, collection.model).curve
-    hits = faces.nearest(connection, collection, embedding, min_cosine=curve.cosine(threshold), limit=max_faces)
+    bar = curve.cosine(threshold)
+    hits = faces.nearest(connection, collection, embedding, min_cosine=bar, limit=max_faces, scan=scan)
     return [_match(hit, curve.similarity(hit.cosine)) for hit in hits]
 
 
@@ -49,7 +56,9 @@ def _match(hit: Hit, similarity: float) -> Document:
     return {"Similarity": similarity, "Face": face_document(hit.row)}
 
 
-def search_faces(connection: Connection, caller: Caller, request: Document) -> Document:
+def search_faces(
+    connection: Connection, caller: Caller, request: Document, *, scan: Scan = approximate.scan_as_asked
+) -> Document:
     """Search with a face of the collection; the face itself is not in the answer."""
     collection = get_collection(connection, caller.account_id, request["CollectionId"])
     face_id = request["FaceId"]
@@ -62,7 +71,7 @@ def search_faces(connection: Connection, caller: Caller, request: Document) -> D
     matches = (
         []
         if row.emb32 is None
-        else search(connection, collection, bytes(row.emb32), threshold=threshold, max_faces=max_faces + 1)
+        else search(connection, collection, bytes(row.emb32), threshold=threshold, max_faces=max_faces + 1, scan=scan)
     )
     others = [match for match in matches if match["Face"]["FaceId"] != face_id]
     return {"SearchedFaceId": face_id, "FaceMatches": others[:max_faces], "FaceModelVersion": collection.model}

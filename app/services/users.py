@@ -7,9 +7,9 @@ collection's row lock.
 
 from sqlalchemy.engine import Connection
 
-from app.db import collections, face_models, faces, second_versions, users
+from app.db import collections, face_models, faces, second_versions, users, vectors
 from app.db.session import Row
-from app.db.vectors import Hit
+from app.db.vectors import Hit, Scan
 from app.domain import embeddings, pagination
 from app.domain.caller import Caller
 from app.domain.face_models import FaceModelVersion, SimilarityCurve
@@ -156,7 +156,7 @@ def remake_vector(connection: Connection, collection: Row, user: Row, version: F
     return len(held)
 
 
-def search_users(connection: Connection, caller: Caller, request: Document) -> Document:
+def search_users(connection: Connection, caller: Caller, request: Document, *, scan: Scan = vectors.scan) -> Document:
     """Search users with a user or with a face of the collection; the searched user is not in the answer."""
     collection = get_collection(connection, caller.account_id, request["CollectionId"])
     user_id, face_id = request.get("UserId"), request.get("FaceId")
@@ -173,15 +173,22 @@ def search_users(connection: Connection, caller: Caller, request: Document) -> D
             raise InvalidParameter("faceId was not found in the collection.")
         vector = face.emb32
         searched = {"SearchedFace": {"FaceId": face_id}}
-    hits = [] if vector is None else search(connection, collection, bytes(vector), threshold, limit + 1)
+    hits = [] if vector is None else search(connection, collection, bytes(vector), threshold, limit + 1, scan)
     others = [match for match in hits if match["User"]["UserId"] != user_id]
     return {"UserMatches": others[:limit], "FaceModelVersion": collection.model, **searched}
 
 
-def search(connection: Connection, collection: Row, vector: bytes, threshold: float, limit: int) -> list[Document]:
+def search(
+    connection: Connection,
+    collection: Row,
+    vector: bytes,
+    threshold: float,
+    limit: int,
+    scan: Scan = vectors.scan,
+) -> list[Document]:
     """List UserMatches with a similarity of at least the threshold, best first."""
     curve = face_models.get(connection, collection.model).curve
-    hits = users.nearest(connection, collection, vector, min_cosine=curve.cosine(threshold), limit=limit)
+    hits = users.nearest(connection, collection, vector, min_cosine=curve.cosine(threshold), limit=limit, scan=scan)
     return [_match(hit, curve.similarity(hit.cosine)) for hit in hits]
 
 

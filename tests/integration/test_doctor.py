@@ -47,6 +47,14 @@ def test_missing_models_are_required_and_the_command_is_named(tmp_path: Path) ->
     assert "rekollect models pull" in check.detail
 
 
+def test_the_segment_cache_is_on_unless_it_was_switched_off(tmp_path: Path) -> None:
+    check = _examine({"REKOLLECT_SEGMENT_DIR": str(tmp_path)}, tmp_path)["segment cache"]
+    assert (check.status, check.detail) == ("ok", f"on, in {tmp_path}")
+    check = _examine({"REKOLLECT_SEGMENT_FACES": "0"}, tmp_path)["segment cache"]
+    assert (check.status, check.required) == ("ok", False)
+    assert "Postgres" in check.detail
+
+
 def test_servers_that_do_not_answer_are_named_by_their_variable(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]

@@ -43,6 +43,7 @@ def _search(claim: Claim, runtime: Runtime) -> dict[str, Any] | None:
             largest.embedding,
             threshold=request.get("FaceMatchThreshold", faces.DEFAULT_THRESHOLD),
             max_faces=request.get("MaxFaces", faces.MAX_MATCHES),
+            scan=runtime.scan,
         )
     return {
         "SearchedFaceBoundingBox": bounding_box(largest.box),

@@ -42,7 +42,9 @@ def _search(claim: Claim, runtime: Runtime) -> dict[str, Any] | None:
                 return None
             threshold = request.get("UserMatchThreshold", users.DEFAULT_SEARCH_THRESHOLD)
             limit = request.get("MaxUsers", _MAX_USERS)
-            output["UserMatches"] = users.search(connection, collection, largest.embedding, threshold, limit)
+            output["UserMatches"] = users.search(
+                connection, collection, largest.embedding, threshold, limit, runtime.scan
+            )
     output["UnsearchedFaces"] = [
         {"FaceDetails": face_detail(face), "Reasons": list(why or ("FACE_NOT_LARGEST",))}
         for face, why in zip(faces, reasons, strict=True)

@@ -6,7 +6,7 @@ Everything is scoped by account.
 from app.db.schema.accounts import access_keys, accounts, request_tokens
 from app.db.schema.audit import audit_log
 from app.db.schema.batches import batch_items, batch_leases, batches
-from app.db.schema.collections import collections, face_tombstones, faces, users
+from app.db.schema.collections import collections, face_tombstones, faces, user_tombstones, users
 from app.db.schema.embeddings import face_crops, face_embeddings, face_models, user_embeddings
 from app.db.schema.jobs import blobs, job_attempts, jobs
 from app.db.schema.metadata import metadata
@@ -68,6 +68,7 @@ __all__ = [
     "synced_objects",
     "ticks",
     "user_embeddings",
+    "user_tombstones",
     "user_vectors",
     "users",
     "webhook_endpoints",

@@ -21,6 +21,9 @@ collections = sa.Table(
     sa.Column("buckets", ARRAY(sa.SmallInteger), nullable=False),  # partitions that hold its embeddings
     sa.Column("next_no", sa.BigInteger, nullable=False, server_default="1"),  # its row lock serialises the writers ...
     sa.Column("change_seq", sa.BigInteger, nullable=False, server_default="0"),  # ... so this number has no gaps
+    sa.Column(
+        "model_seq", sa.BigInteger, nullable=False, server_default="0"
+    ),  # the change since which `model` is searched
     sa.Column("live_faces", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("live_users", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("search_mode", sa.Text, nullable=False, server_default="exact"),
@@ -67,6 +70,14 @@ face_tombstones = sa.Table(
     sa.Column("face_no", sa.BigInteger, primary_key=True, autoincrement=False),
 )
 
+user_tombstones = sa.Table(
+    "user_tombstones",
+    metadata,
+    sa.Column("collection_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("change_seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("user_no", sa.BigInteger, primary_key=True, autoincrement=False),
+)
+
 users = sa.Table(
     "users",
     metadata,
@@ -76,7 +87,9 @@ users = sa.Table(
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("model", sa.Text, nullable=False, server_default="1.0"),  # the version of vec32
     sa.Column("vec32", sa.LargeBinary),  # float32 little-endian, unit length; none without faces
+    sa.Column("change_seq", sa.BigInteger, nullable=False, server_default="0"),  # of the newest change of its vector
     moment("created_at", now=True),
     sa.UniqueConstraint("collection_id", "user_id"),
+    sa.Index("ix_users_collection_id_change_seq", "collection_id", "change_seq"),
     sa.CheckConstraint("status IN ('CREATED', 'ACTIVE')", name="status"),
 )

@@ -1,0 +1,1 @@
+"""Segments: copies of large collections that workers keep."""
