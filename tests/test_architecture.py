@@ -49,7 +49,7 @@ LAYERS = (
     ("app.assets",),
     ("app.asset_sources",),
     ("app.service_model", "app.sigv4", "app.encryption", "app.config", "app.logs"),
-    ("app.domain",),
+    ("app.domain", "app.failpoints"),
     ("app.errors",),
 )
 

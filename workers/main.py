@@ -27,6 +27,7 @@ settings = Settings.from_environment()
 settings.require("database_url", "redis_url", "secret_key")
 celery = create_celery(settings.redis_url)
 celery.conf.worker_pool = "workers.pool:ThreadPool"
+settings.arm_failpoints()
 open_runtime(settings, celery)
 
 

@@ -10,6 +10,7 @@ from celery import shared_task
 from app import broker, service_model
 from app.domain.jobs import LEASE, Claim, Lane
 from app.errors import InternalServerError, ServiceError, ServiceUnavailable
+from app.failpoints import failpoint
 from app.services import batches, jobs, schedules
 from app.services.outcomes import Complete
 from workers import courier
@@ -56,6 +57,7 @@ def _run_next(lane: str) -> bool:
             most_running=runtime.settings.max_running_jobs,
         )
         if claim is not None:
+            failpoint("after_claim")
             _run_and_log(claim, runtime)
     return claim is not None
 
@@ -83,6 +85,7 @@ def _run(claim: Claim, runtime: Runtime) -> str:
     outcomes = runtime.outcomes
     try:
         complete = kinds.run(claim, runtime)
+        failpoint("after_compute")
         shaped = _shaped(claim.operation, complete)
         return _end(lambda: outcomes.succeed(claim, shaped), "succeeded")
     except CancelRequested:
@@ -120,6 +123,7 @@ def sweep() -> None:
     runtime = current()
     with _postgres_may_be_away(broker.SWEEP):
         rescued = runtime.outcomes.rescue() + runtime.batch_outcomes.rescue()
+        failpoint("after_sweep")
         expired = runtime.outcomes.expire()
         jobs.ring_again(runtime.database, runtime.doorbell)
         batches.ring_again(runtime.database, runtime.doorbell)

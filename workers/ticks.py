@@ -5,6 +5,8 @@ from typing import Any
 
 from celery import beat
 
+from app.failpoints import failpoint
+
 log = logging.getLogger(__name__)
 
 
@@ -13,6 +15,7 @@ class Scheduler(beat.Scheduler):  # type: ignore[misc]  # Celery ships no types
 
     def apply_entry(self, entry: beat.ScheduleEntry, producer: Any = None) -> None:
         """Send a tick."""
+        failpoint("in_beat")
         try:
             self.apply_async(entry, producer=producer, advance=False)
         except beat.SchedulingError as error:

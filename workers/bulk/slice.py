@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from app.domain.batches import CHUNK, Chunk
 from app.domain.jobs import Lane
+from app.failpoints import failpoint
 from app.services import batches
 from workers.bulk import chunk as chunks
 from workers.bulk import reprocess, sources
@@ -49,4 +50,5 @@ def _work(runtime: Runtime, run_job: Callable[[], bool]) -> bool:
 def _run_chunk(chunk: Chunk, runtime: Runtime, *, ring: bool) -> None:
     if ring:
         runtime.doorbell.ring(Lane.BULK)
+    failpoint("after_batch_claim")
     chunks.run(chunk, runtime)
