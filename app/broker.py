@@ -29,8 +29,9 @@ RUN_TICKS = "rekollect.run_ticks"
 #: What the bell of a lane asks for; in the other lanes the next job is run.
 _BELLS: dict[str, tuple[str, list[str]]] = {Lane.WEBHOOKS: (DELIVER_NEXT, []), Lane.MAINTENANCE: (RUN_TICKS, [])}
 
-#: A bell that nobody heard for this long is worthless: the sweeper has rung again since.
-_BELL_EXPIRES_SECONDS = 120
+#: Bells that wait in a lane at most: while nobody listens, the sweeper rings for the same jobs again and again. They bear no
+#: time at which they are worthless: a worker whose clock is ahead would hear none.
+_MOST_BELLS = 10_000
 
 #: A Redis that takes connections and then says nothing holds up a ring for this long.
 _RING_SECONDS = 1.0
@@ -92,12 +93,12 @@ def create_celery(redis_url: str) -> Celery:
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
         beat_schedule={
-            "sweep": {"task": SWEEP, "schedule": 1.0, "options": {"expires": 5, "queue": Lane.MAINTENANCE.value}},
+            "sweep": {"task": SWEEP, "schedule": 1.0, "options": {"queue": Lane.MAINTENANCE.value}},
             # It looks at every collection, so less often.
             "find_growth": {
                 "task": FIND_GROWTH,
                 "schedule": 5.0,
-                "options": {"expires": 10, "queue": Lane.MAINTENANCE.value},
+                "options": {"queue": Lane.MAINTENANCE.value},
             },
         },
         beat_max_loop_interval=1,
@@ -110,6 +111,14 @@ def server(redis_url: str) -> tuple[str, int] | None:
     """Give host and port of the server that a URL names; None for a socket."""
     parts = urlsplit(redis_url)
     return None if parts.scheme == "redis+socket" else (parts.hostname or "localhost", parts.port or _DEFAULT_PORT)
+
+
+def bells_waiting(producer: Any, lane: str) -> int:
+    """Count the bells of a lane that nobody has heard yet; raises OperationalError where Redis does not answer."""
+    try:
+        return int(producer.channel.client.llen(lane))
+    except producer.connection.connection_errors as error:
+        raise OperationalError(str(error)) from error
 
 
 class Doorbell:
@@ -126,13 +135,12 @@ class Doorbell:
         if self._is_silent():
             return False
         task, args = _BELLS.get(lane, (RUN_NEXT, [lane]))
-        options = {"queue": lane, "expires": _BELL_EXPIRES_SECONDS, "retry": False}
         try:
             with self._producers.acquire(block=True, timeout=_RING_SECONDS) as producer:
-                for _ in range(times):
+                for _ in range(min(times, _MOST_BELLS - bells_waiting(producer, lane))):
                     if self._is_silent():  # another thread found out while this one waited for a producer
                         return False
-                    self._celery.send_task(task, args=args, producer=producer, **options)
+                    self._celery.send_task(task, args=args, producer=producer, queue=lane, retry=False)
         except (OperationalError, LimitExceeded, OSError) as error:
             with self._lock:
                 self._silent_until = time.monotonic() + _BREAKER_SECONDS

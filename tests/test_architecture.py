@@ -81,7 +81,7 @@ OWNERS = {
         "workers.pool",
         "workers.ticks",
     ),
-    "kombu": ("app.broker",),
+    "kombu": ("app.broker", "workers.ticks"),
     "redis": ("app.rate_limits",),
     "cv2": ("workers.vision", "workers.evaluation.peers"),
     "onnxruntime": ("workers.vision",),

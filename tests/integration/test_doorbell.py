@@ -123,3 +123,19 @@ def test_a_redis_that_is_full_costs_no_job(desk: Desk, celery: Celery, bells: re
     finally:
         bells.config_set("maxmemory", "256mb")
     assert Doorbell(celery).ring(Lane.BULK)
+
+
+def test_a_lane_that_nobody_listens_to_holds_so_many_bells_and_no_more(
+    celery: Celery, bells: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.broker._MOST_BELLS", 5)
+    doorbell = Doorbell(celery)
+    for _ in range(3):
+        assert doorbell.ring(Lane.BULK, 3)
+    assert bells.llen("bulk") == 5
+
+
+def test_a_bell_does_not_say_when_it_is_worthless(desk: Desk, bells: redis.Redis) -> None:
+    desk.submit()
+    (bell,) = bells.lrange("interactive", 0, -1)
+    assert json.loads(bell)["headers"]["expires"] is None, "a worker whose clock is ahead would not hear it"
