@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults import FaultyStack
+from tests.faults.faulty import FaultyStack
 
 pytestmark = pytest.mark.models
 
