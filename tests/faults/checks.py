@@ -1,30 +1,13 @@
 """What must hold after any fault, C-1 to C-7: each check is one look at the tables, the clients' history and the receiver."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 from app.domain.jobs import LEASE, MAX_CRASHES, Status, event_type
-from tests.faults.history import History
-from tests.faults.receiver import FrailReceiver
-from tests.live import Client
+from tests.faults.aftermath import Aftermath
 
 #: Outcomes of an attempt that end its job.
 FINAL = {"succeeded": "SUCCEEDED", "failed": "FAILED", "canceled": "CANCELED"}
-
-
-@dataclass(frozen=True)
-class Aftermath:
-    """What is left when the faults are over. `expected` gives the result of an operation on a fault-free run."""
-
-    client: Client
-    history: History
-    receiver: FrailReceiver
-    expected: Mapping[str, Any]
-
-    def ask(self, statement: str) -> list[tuple[Any, ...]]:
-        return self.client.query(statement)
 
 
 def check_all(aftermath: Aftermath) -> None:

@@ -11,6 +11,7 @@ import random
 import secrets
 import signal
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -31,7 +32,7 @@ SERVERS = ("postgres", "valkey")
 
 
 class Fleet(Client):
-    """`counts` says how many of each kind; `skew` gives a process by name an environment of its own."""
+    """`counts` says how many of each kind; `environments` gives a process by name something of its own."""
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class Fleet(Client):
         self._thaw_at: dict[str, float] = {}
         self._undo = ExitStack()
         self.variables = {
+            **{name: os.environ[name] for name in _PLACES if name in os.environ},
             "REKOLLECT_DIAL_ALLOW": "127.0.0.0/8",
             "REKOLLECT_SECRET_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
             "REKOLLECT_DATABASE_URL": self.postgres.url,
@@ -76,29 +78,39 @@ class Fleet(Client):
         self._undo.close()
 
     def _start(self) -> None:
-        self.logs.mkdir()
+        self.logs.mkdir(parents=True)
         for server in (self.postgres, self.valkey):
             self._undo.callback(server.stop)
             server.start()
         self.variables |= {"REKOLLECT_DATABASE_URL": self.postgres.url, "REKOLLECT_REDIS_URL": self.valkey.url}
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-        places = {name: os.environ[name] for name in _PLACES if name in os.environ}
-        settings = Settings.from_environment(places | self.variables)
-        pull_models(settings, lambda _: None)
+        pull_models(self.settings, lambda _: None)
         migrate.upgrade(self.database_url)
-        self.key = _made(ensure_first_key(self.database_url, settings))
-        listener = self._undo.enter_context(listen("127.0.0.1", int(self.url.rpartition(":")[2])))
+        self.key = _made(ensure_first_key(self.database_url, self.settings))
+        self._listener = self._undo.enter_context(listen("127.0.0.1", int(self.url.rpartition(":")[2]))).fileno()
         self._undo.callback(self._end_all)
         for kind, count in self._counts.items():
             for number in range(1, count + 1):
-                name = f"{kind}-{number}"
-                sockets = [listener.fileno()] if kind == "api" else []
-                command = [kind, *(["--fd", str(sockets[0])] if sockets else [])]
-                environment = inherited | places | self.variables | self._environments.get(name, {})
-                child = Supervised(name, command, self.logs / f"{name}.log", environment, sockets)
-                self.children[name] = child
-                child.start()
+                self._launch(f"{kind}-{number}")
         wait_until(self.is_ready, 90, what=self.last_words)
+
+    def _launch(self, name: str) -> None:
+        kind = name.partition("-")[0]
+        command, sockets = ([kind, "--fd", str(self._listener)], [self._listener]) if kind == "api" else ([kind], [])
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        environment = inherited | self.variables | self._environments.get(name, {})
+        self.children[name] = Supervised(name, command, self.logs / f"{name}.log", environment, sockets)
+        self.children[name].start()
+
+    def relaunch(self, name: str, **variables: str) -> None:
+        """Kill a process and start it with variables of its own beside those of the fleet."""
+        self._environments[name] = variables
+        self.children[name].end(0.0)
+        self._launch(name)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that all processes share."""
+        return Settings.from_environment(self.variables)
 
     def _end_all(self) -> None:
         for name in list(self._thaw_at):
@@ -191,12 +203,12 @@ class Fleet(Client):
         self._thaw_at = dict.fromkeys(self._thaw_at, 0.0)
         self.tend()
 
-    def wait(self, happened: object, seconds: float, what: str) -> None:
+    def wait(self, happened: Callable[[], object], seconds: float, what: Callable[[], object] | str) -> None:
         """Tend until a condition holds, and fail where it does not in time."""
 
         def tended() -> object:
             self.tend()
-            return happened()  # type: ignore[operator]
+            return happened()
 
         wait_until(tended, seconds, what=what)
 

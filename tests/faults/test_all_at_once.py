@@ -13,7 +13,8 @@ import pytest
 
 from app.config import Settings
 from tests.benchmarks.far_store import far_away
-from tests.faults.checks import Aftermath, check_all
+from tests.faults.aftermath import CALM_SECONDS, Aftermath
+from tests.faults.checks import check_all
 from tests.faults.customers import Customers
 from tests.faults.disk import small_disk
 from tests.faults.fleet import Fleet
@@ -32,9 +33,6 @@ COUNTS = {"api": 2, "worker": 3, "courier": 2, "beat": 2}
 
 #: Seconds between two faults, on average.
 EVERY = float(os.environ.get("REKOLLECT_FAULTS_EVERY", "2"))
-
-#: Everything has ended this long after the last fault.
-CALM_SECONDS = 60.0
 
 #: A worker ten minutes ahead and a courier ten minutes behind; nobody but Postgres says what time it is.
 SKEWED = {"worker-1": shifted(10), "courier-1": shifted(-10)}
@@ -69,31 +67,12 @@ def test_nothing_is_lost_and_nothing_is_doubled(
             nemesis.rage(lambda: time.monotonic() < end)
             last_fault = time.monotonic()
             fleet.wait(lambda: not customers.busy, CALM_SECONDS, "every client knows what came of its calls")
-        calm_after = _calm(fleet, last_fault)
         aftermath = Aftermath(fleet, customers.history, receiver, trade.expected)
+        calm_after = aftermath.settle() - last_fault
         with capsys.disabled():
             print(_figures(aftermath, nemesis, calm_after))
         check_all(aftermath)
-
-
-def _calm(fleet: Fleet, last_fault: float) -> float:
-    """Wait until all jobs, batches and deliveries have ended; give how long after the last fault the jobs had."""
-    unfinished = (
-        "SELECT 1 FROM jobs WHERE finished_at IS NULL UNION ALL SELECT 1 FROM batches WHERE finished_at IS NULL LIMIT 1"
-    )
-    fleet.wait(lambda: not fleet.query(unfinished), CALM_SECONDS, "every job and batch has ended")
-    calm_after = time.monotonic() - last_fault
-    undelivered = "SELECT 1 FROM deliveries WHERE status = 'PENDING' LIMIT 1"
-    fleet.wait(lambda: not fleet.query(undelivered) or _hasten(fleet), 2 * CALM_SECONDS, "every webhook arrives")
-    return calm_after
-
-
-def _hasten(fleet: Fleet) -> None:
-    """Spare the test the minutes before a failed delivery is tried again, and before a dead courier's are taken from it."""
-    fleet.query(
-        "UPDATE deliveries SET next_attempt_at = now(), leased_until = NULL WHERE status = 'PENDING'"
-        " AND coalesce(leased_until, next_attempt_at) > now() + interval '4 s'"
-    )
+        assert calm_after <= CALM_SECONDS
 
 
 def _figures(aftermath: Aftermath, nemesis: Nemesis, calm_after: float) -> str:
