@@ -218,11 +218,11 @@ def _check_step(before: dict[str, Any] | None, row: dict[str, Any]) -> None:
         assert [row[name] for name in FROZEN] == [before[name] for name in FROZEN]
 
 
-def drive(desk: Desk, *, examples: int, steps: int, **options: Any) -> None:
-    """Run the machine on a desk; `options` are Hypothesis's."""
+def drive(desk: Desk, *, examples: int, steps: int, machine: type[JobMachine] = JobMachine, **options: Any) -> None:
+    """Run a machine on a desk; `options` are Hypothesis's."""
     checks = list(HealthCheck)
     chosen = settings(max_examples=examples, stateful_step_count=steps, suppress_health_check=checks, **options)
-    run_state_machine_as_test(lambda: JobMachine(desk), settings=chosen)
+    run_state_machine_as_test(lambda: machine(desk), settings=chosen)
 
 
 def test_a_job_keeps_its_rules_whatever_happens(desk: Desk) -> None:

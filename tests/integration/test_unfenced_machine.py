@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 from hypothesis import Phase
+from hypothesis.stateful import rule
 from sqlalchemy.engine import Connection
 
 from app.db import claims
@@ -16,7 +17,7 @@ from app.db.schema import jobs
 from app.domain.jobs import Claim, Status
 from app.services.outcomes import Outcomes
 from tests.desk import Desk
-from tests.integration.test_job_machine import drive
+from tests.integration.test_job_machine import JobMachine, drive
 
 
 def _lock_without_lease(connection: Connection, claim: Claim) -> bool | None:
@@ -27,9 +28,25 @@ def _lock_without_lease(connection: Connection, claim: Claim) -> bool | None:
     return connection.execute(running.with_for_update()).scalar_one_or_none()
 
 
+class ZombieMachine(JobMachine):
+    """The same, with workers that come back from the dead more often."""
+
+    @rule()
+    def end_what_was_taken_over(self) -> None:
+        self.claim_and_freeze(taken_over=True)
+        self.every_job_keeps_its_rules()
+        if len(self.claims) > 1:
+            self.succeed(worker=2)
+
+
 def _drive(desk: Desk) -> None:
     # The same examples each time, and no time spent on making the one that is found smaller.
-    drive(desk, examples=60, steps=30, derandomize=True, database=None, phases=[Phase.generate], print_blob=False)
+    quick = {"derandomize": True, "database": None, "phases": [Phase.generate], "report_multiple_bugs": False}
+    drive(desk, examples=20, steps=30, machine=ZombieMachine, **quick)
+
+
+def test_the_protocol_as_it_is_holds(desk: Desk) -> None:
+    drive(desk, examples=5, steps=30, machine=ZombieMachine)
 
 
 def test_an_ending_that_does_not_name_its_lease_is_caught(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
