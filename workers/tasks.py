@@ -154,9 +154,24 @@ def run_ticks() -> bool:
     return found
 
 
-def drain_jobs() -> None:
-    """Do what the bells of a worker would have asked for, while there are none."""
-    sweep()
-    find_growth()
-    while any(run_next(lane) for lane in (Lane.INTERACTIVE.value, Lane.BULK.value)) or run_ticks():
-        pass
+def drains(threads: int) -> list[Callable[[], object]]:
+    """Give what the bells of a worker ask for, to be done without them: by so many threads for what somebody waits for."""
+
+    def until_none(run: Callable[[], bool]) -> Callable[[], None]:
+        def work() -> None:
+            while not current().stopping.is_set() and run():
+                pass
+
+        return work
+
+    def look_after() -> None:
+        sweep()
+        find_growth()
+
+    urgent = until_none(lambda: bool(run_next(Lane.INTERACTIVE.value)))
+    return [
+        look_after,
+        *[urgent] * threads,
+        until_none(lambda: bool(run_next(Lane.BULK.value))),
+        until_none(lambda: bool(run_ticks())),
+    ]
