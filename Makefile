@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-clients fuzz faults up check bench audit-deps sbom licences clean
+.PHONY: help demo test test-clients fuzz faults soak up check bench audit-deps sbom licences clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,9 +26,13 @@ test-clients: $(INSTALLED) $(CLIENTS) ## run the unmodified AWS CLI and AWS SDK 
 fuzz: $(INSTALLED) ## send 20,000 odd requests (REKOLLECT_FUZZ_REQUESTS, REKOLLECT_FUZZ_SEED)
 	@REKOLLECT_FUZZ_REQUESTS=$${REKOLLECT_FUZZ_REQUESTS:-20000} $(VENV)/bin/pytest tests/contract/test_fuzz.py
 
-faults: $(INSTALLED) ## let everything go wrong for long (REKOLLECT_FAULTS_SEED, _JOBS, _RATE, _EVERY, _REPEATS)
+faults: $(INSTALLED) ## let everything go wrong for long (REKOLLECT_FAULTS_SEED repeats a run; see docs/GUARANTEES.md)
 	@REKOLLECT_FAULTS_JOBS=$${REKOLLECT_FAULTS_JOBS:-10000} REKOLLECT_FAULTS_RATE=$${REKOLLECT_FAULTS_RATE:-30} \
+		REKOLLECT_FAULTS_AWAY=$${REKOLLECT_FAULTS_AWAY:-60} REKOLLECT_FAULTS_ROUNDS=$${REKOLLECT_FAULTS_ROUNDS:-3} \
 		$(VENV)/bin/pytest -s -m "not bench" tests/faults
+
+soak: $(INSTALLED) ## put 50,000 jobs through one generation of processes (REKOLLECT_SOAK_JOBS, REKOLLECT_SOAK_RATE)
+	@REKOLLECT_SOAK_JOBS=$${REKOLLECT_SOAK_JOBS:-50000} $(VENV)/bin/pytest -s -m faults tests/faults/test_soak.py
 
 up: $(INSTALLED) ## run the whole stack on http://127.0.0.1:8080 until Ctrl-C
 	@exec $(VENV)/bin/rekollect up

@@ -51,6 +51,7 @@ def test_nothing_is_lost_or_run_again_while_all_processes_are_started_anew(
     assert aftermath.ask("SELECT job_id FROM jobs WHERE attempt <> 1") == []
 
 
+@pytest.mark.faults
 def test_all_api_processes_may_end_at_once(shop: Shop) -> None:
     with shop.customers(jobs=40, per_second=20) as customers:
         for name in shop.fleet.names("api"):
