@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-clients fuzz fuzz-images up check bench audit-deps sbom licences clean
+.PHONY: help demo test test-clients fuzz fuzz-images faults soak up check bench audit-deps sbom licences clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ demo: $(INSTALLED) ## show the main job end to end with real portraits
 	@$(VENV)/bin/rekollect demo
 
 test: $(INSTALLED) ## run the whole test suite on real parts (REKOLLECT_TEST_FACES names a folder with more pictures)
-	@$(VENV)/bin/pytest -m "not bench and not clients" -n $(TEST_PROCESSES) --dist loadfile
+	@$(VENV)/bin/pytest -m "not bench and not clients and not faults" -n $(TEST_PROCESSES) --dist loadfile
 
 test-clients: $(INSTALLED) $(CLIENTS) ## run the unmodified AWS CLI and AWS SDK for JavaScript against the stack
 	@$(VENV)/bin/pytest -m clients tests/clients
@@ -28,6 +28,14 @@ fuzz: $(INSTALLED) ## send 20,000 odd requests (REKOLLECT_FUZZ_REQUESTS, REKOLLE
 
 fuzz-images: $(INSTALLED) ## decode odd pictures for a minute (REKOLLECT_FUZZ_SECONDS, REKOLLECT_FUZZ_SEED)
 	@REKOLLECT_FUZZ_SECONDS=$${REKOLLECT_FUZZ_SECONDS:-60} $(VENV)/bin/pytest tests/vision/test_fuzz_images.py
+
+faults: $(INSTALLED) ## let everything go wrong for long (REKOLLECT_FAULTS_SEED repeats a run; see docs/GUARANTEES.md)
+	@REKOLLECT_FAULTS_JOBS=$${REKOLLECT_FAULTS_JOBS:-10000} REKOLLECT_FAULTS_RATE=$${REKOLLECT_FAULTS_RATE:-30} \
+		REKOLLECT_FAULTS_AWAY=$${REKOLLECT_FAULTS_AWAY:-60} REKOLLECT_FAULTS_ROUNDS=$${REKOLLECT_FAULTS_ROUNDS:-3} \
+		$(VENV)/bin/pytest -s -m "not bench" tests/faults
+
+soak: $(INSTALLED) ## put 50,000 jobs through one generation of processes (REKOLLECT_SOAK_JOBS, REKOLLECT_SOAK_RATE)
+	@REKOLLECT_SOAK_JOBS=$${REKOLLECT_SOAK_JOBS:-50000} $(VENV)/bin/pytest -s -m faults tests/faults/test_soak.py
 
 up: $(INSTALLED) ## run the whole stack on http://127.0.0.1:8080 until Ctrl-C
 	@exec $(VENV)/bin/rekollect up

@@ -29,14 +29,15 @@ RUN_TICKS = "rekollect.run_ticks"
 #: What the bell of a lane asks for; in the other lanes the next job is run.
 _BELLS: dict[str, tuple[str, list[str]]] = {Lane.WEBHOOKS: (DELIVER_NEXT, []), Lane.MAINTENANCE: (RUN_TICKS, [])}
 
-#: A bell that nobody heard for this long is worthless: the sweeper has rung again since.
-_BELL_EXPIRES_SECONDS = 120
+#: Bells that wait in a lane at most: while nobody listens, the sweeper rings for the same jobs again and again. They bear no
+#: time at which they are worthless: a worker whose clock is ahead would hear none.
+_MOST_BELLS = 10_000
 
 #: A Redis that takes connections and then says nothing holds up a ring for this long.
 _RING_SECONDS = 1.0
 
-#: After a failed ring the broker is left alone for this long, so that submits do not each wait for a dead Redis.
-_BREAKER_SECONDS = 5.0
+#: After a failed ring a thread asks so often whether Redis is back, and nobody rings before: no submit waits for a dead Redis.
+_LOOK_SECONDS = 0.5
 
 _DEFAULT_PORT = 6379
 
@@ -92,12 +93,12 @@ def create_celery(redis_url: str) -> Celery:
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
         beat_schedule={
-            "sweep": {"task": SWEEP, "schedule": 1.0, "options": {"expires": 5, "queue": Lane.MAINTENANCE.value}},
+            "sweep": {"task": SWEEP, "schedule": 1.0, "options": {"queue": Lane.MAINTENANCE.value}},
             # It looks at every collection, so less often.
             "find_growth": {
                 "task": FIND_GROWTH,
                 "schedule": 5.0,
-                "options": {"expires": 10, "queue": Lane.MAINTENANCE.value},
+                "options": {"queue": Lane.MAINTENANCE.value},
             },
         },
         beat_max_loop_interval=1,
@@ -112,30 +113,36 @@ def server(redis_url: str) -> tuple[str, int] | None:
     return None if parts.scheme == "redis+socket" else (parts.hostname or "localhost", parts.port or _DEFAULT_PORT)
 
 
+def bells_waiting(producer: Any, lane: str) -> int:
+    """Count the bells of a lane that nobody has heard yet; raises OperationalError where Redis does not answer."""
+    try:
+        return int(producer.channel.client.llen(lane))
+    except producer.connection.connection_errors as error:
+        raise OperationalError(str(error)) from error
+
+
 class Doorbell:
     """Rings the workers of a lane. It never raises: a bell that cannot be rung is rung by the sweeper later."""
 
     def __init__(self, celery: Celery) -> None:
         self._celery = celery
         self._producers = pools.producers[self._connection()]
-        self._silent_until = 0.0
+        self._silent = threading.Event()
         self._lock = threading.Lock()
 
     def ring(self, lane: str, times: int = 1) -> bool:
         """Ring once for each piece of work; False where Redis did not take the bell."""
-        if self._is_silent():
+        if self._silent.is_set():
             return False
         task, args = _BELLS.get(lane, (RUN_NEXT, [lane]))
-        options = {"queue": lane, "expires": _BELL_EXPIRES_SECONDS, "retry": False}
         try:
             with self._producers.acquire(block=True, timeout=_RING_SECONDS) as producer:
-                for _ in range(times):
-                    if self._is_silent():  # another thread found out while this one waited for a producer
+                for _ in range(min(times, _MOST_BELLS - bells_waiting(producer, lane))):
+                    if self._silent.is_set():  # another thread found out while this one waited for a producer
                         return False
-                    self._celery.send_task(task, args=args, producer=producer, **options)
+                    self._celery.send_task(task, args=args, producer=producer, queue=lane, retry=False)
         except (OperationalError, LimitExceeded, OSError) as error:
-            with self._lock:
-                self._silent_until = time.monotonic() + _BREAKER_SECONDS
+            self._fall_silent()
             log.warning("doorbell_failed", extra={"lane": lane, "reason": type(error).__name__})
             return False
         return True
@@ -149,8 +156,19 @@ class Doorbell:
             return False
         return True
 
-    def _is_silent(self) -> bool:
-        return time.monotonic() < self._silent_until
+    def _fall_silent(self) -> None:
+        with self._lock:
+            if not self._silent.is_set():
+                self._silent.set()
+                threading.Thread(target=self._wait_for_an_answer, name="doorbell", daemon=True).start()
+
+    def _wait_for_an_answer(self) -> None:
+        try:
+            time.sleep(_LOOK_SECONDS)
+            while not self.answers():
+                time.sleep(_LOOK_SECONDS)
+        finally:  # whatever went wrong, the next ring finds out anew
+            self._silent.clear()
 
     def _connection(self) -> Any:
         # A connection to ring over waits less long than the one over which a worker listens.

@@ -15,6 +15,7 @@ from typing import Any
 
 from app.domain.addresses import IPNetwork, parse_networks
 from app.domain.buckets import OWN_BUCKET_FACES
+from app.failpoints import arm, parse_points
 
 PREFIX = "REKOLLECT_"
 
@@ -239,6 +240,10 @@ class Settings:
     )
     api_key: str = _setting(_text, "API key for these commands; unset: that of .rekollect/credentials", "", secret=True)
     log_level: str = _setting(_level, "DEBUG, INFO, WARNING or ERROR", "INFO")
+    failpoints: tuple[tuple[str, int], ...] = _setting(
+        parse_points, "for tests of crashes alone: points in the code at which processes die (`app/failpoints.py`)", ()
+    )
+    failpoints_dir: Path | None = _setting(_path, "folder in which such deaths are noted; without it there are none")
 
     @property
     def cache(self) -> Path:
@@ -298,3 +303,9 @@ class Settings:
         missing = [PREFIX + name.upper() for name in names if not getattr(self, name)]
         if missing:
             raise SettingsError("not set: " + ", ".join(missing))
+
+    def arm_failpoints(self) -> None:
+        """Let this process die where a test asks for it; raise SettingsError where only the half of that was asked for."""
+        if self.failpoints:
+            self.require("failpoints_dir")
+        arm(self.failpoints, self.failpoints_dir)

@@ -50,6 +50,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or Settings.from_environment()
     settings.require("database_url", "redis_url", "secret_key")
     logs.configure(settings.log_level)
+    settings.arm_failpoints()
     database = Database(settings.database_url)
     app = Flask("rekollect", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = problems.MAX_BODY_BYTES

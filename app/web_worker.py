@@ -16,7 +16,7 @@ from typing import Any
 
 from gunicorn.http.errors import ParseException
 from gunicorn.util import close_graceful
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 #: The head of a request must be there this long after the connection was made or last answered on; no thread waits for it.
 HEAD_SECONDS = 15.0
@@ -116,6 +116,8 @@ class WholeBody:
 class WebWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no type information
     """The worker class of `rekollect api`."""
 
+    _last_call = 0.0  # when a worker that stops gives up on heads that have not come
+
     def enqueue_req(self, conn: TConn) -> None:
         """Wait for the head of the connection's next request; when it is there, or was sent ahead, take a thread."""
         if not isinstance(conn.sock, RequestSocket):
@@ -135,10 +137,11 @@ class WebWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no type i
             super().on_pending_socket_readable(conn, client)
 
     def murder_pending(self) -> None:
-        """Close connections whose head did not come in time; all of them when the worker stops."""
+        """Close connections whose head did not come in time; when the worker stops, that is soon."""
         if not self.alive:
+            self._last_call = self._last_call or time.monotonic() + STOP_KEEPALIVE_LINGER
             for conn in self.pending_conns:
-                conn.timeout = 0.0
+                conn.timeout = min(conn.timeout, self._last_call)
         super().murder_pending()
 
     def handle(self, conn: TConn) -> object:

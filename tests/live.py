@@ -34,58 +34,12 @@ class Answer:
         return json.loads(self.body)
 
 
-class LiveStack:
-    """A stack in a folder, with clients for both ways in."""
+class Client:
+    """Both ways into a stack, and its database: for whoever knows `url`, `key` and `database_url`."""
 
-    def __init__(
-        self, folder: Path, *, s3: S3Server | None = None, workers: int = 1, durable: bool = False, **settings: str
-    ) -> None:
-        self.lines: list[str] = []
-        variables = {"REKOLLECT_DIAL_ALLOW": "127.0.0.0/8", **settings}
-        if s3 is not None:
-            variables |= {
-                "REKOLLECT_S3_ENDPOINT_URL": s3.endpoint_url,
-                "REKOLLECT_S3_ACCESS_KEY_ID": s3.access_key_id,
-                "REKOLLECT_S3_SECRET_ACCESS_KEY": s3.secret_access_key,
-            }
-        inherited = {
-            name: os.environ[name] for name in ("REKOLLECT_MODELS_DIR", "REKOLLECT_CACHE_DIR") if name in os.environ
-        }
-        self.stack = Stack(
-            inherited | variables,
-            folder / "data",
-            port=free_port(),
-            workers=workers,
-            report=self.lines.append,
-            durable=durable,
-        )
-
-    def __enter__(self) -> "LiveStack":
-        self.stack.__enter__()
-        self.stack.wait_until_ready()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stack.stop()
-
-    @property
-    def url(self) -> str:
-        return self.stack.url
-
-    @property
-    def pids(self) -> dict[str, int]:
-        """The newest process id of each process, as the stack reported it."""
-        found = (re.match(r"(\S+) +pid (\d+)", line) for line in self.lines)
-        return {match[1]: int(match[2]) for match in found if match}
-
-    @property
-    def key(self) -> NewKey:
-        assert self.stack.first_key is not None
-        return self.stack.first_key
-
-    @property
-    def database_url(self) -> str:
-        return self.stack.variables["REKOLLECT_DATABASE_URL"]
+    url: str
+    key: NewKey
+    database_url: str
 
     def rekognition(self, **changes: Any) -> Any:
         """Make an unmodified boto3 client; by default the first key, no retries."""
@@ -146,6 +100,60 @@ class LiveStack:
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             cursor = connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
+
+
+class LiveStack(Client):
+    """A stack in a folder."""
+
+    def __init__(
+        self, folder: Path, *, s3: S3Server | None = None, workers: int = 1, durable: bool = False, **settings: str
+    ) -> None:
+        self.lines: list[str] = []
+        variables = {"REKOLLECT_DIAL_ALLOW": "127.0.0.0/8", **settings}
+        if s3 is not None:
+            variables |= {
+                "REKOLLECT_S3_ENDPOINT_URL": s3.endpoint_url,
+                "REKOLLECT_S3_ACCESS_KEY_ID": s3.access_key_id,
+                "REKOLLECT_S3_SECRET_ACCESS_KEY": s3.secret_access_key,
+            }
+        inherited = {
+            name: os.environ[name] for name in ("REKOLLECT_MODELS_DIR", "REKOLLECT_CACHE_DIR") if name in os.environ
+        }
+        self.stack = Stack(
+            inherited | variables,
+            folder / "data",
+            port=free_port(),
+            workers=workers,
+            report=self.lines.append,
+            durable=durable,
+        )
+
+    def __enter__(self) -> "LiveStack":
+        self.stack.__enter__()
+        self.stack.wait_until_ready()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.stop()
+
+    @property
+    def url(self) -> str:
+        return self.stack.url
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The newest process id of each process, as the stack reported it."""
+        found = (re.match(r"(\S+) +pid (\d+)", line) for line in self.lines)
+        return {match[1]: int(match[2]) for match in found if match}
+
+    @property
+    def key(self) -> NewKey:
+        assert self.stack.first_key is not None
+        return self.stack.first_key
+
+    @property
+    def database_url(self) -> str:
+        return self.stack.variables["REKOLLECT_DATABASE_URL"]
 
 
 def _encoded(value: Any) -> Any:

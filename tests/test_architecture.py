@@ -50,7 +50,7 @@ LAYERS = (
     ("app.assets",),
     ("app.asset_sources",),
     ("app.service_model", "app.sigv4", "app.encryption", "app.config", "app.logs"),
-    ("app.domain",),
+    ("app.domain", "app.failpoints"),
     ("app.errors",),
 )
 
@@ -90,7 +90,7 @@ OWNERS = {
         "workers.pool",
         "workers.ticks",
     ),
-    "kombu": ("app.broker",),
+    "kombu": ("app.broker", "workers.ticks"),
     "redis": ("app.rate_limits",),
     "cv2": ("workers.vision", "workers.evaluation.peers"),
     "onnxruntime": ("workers.vision",),

@@ -14,6 +14,7 @@ from app.db import deliveries
 from app.db.session import Row
 from app.domain import webhooks
 from app.encryption import Cipher
+from app.failpoints import failpoint
 from app.services import receivers
 from app.services.receivers import Attempted
 from workers.dispatcher import Dispatcher
@@ -66,7 +67,9 @@ def take(runtime: Runtime, count: int) -> list[Row]:
 
 def deliver(claim: Row, runtime: Runtime, *, chance: float) -> None:
     """Make an attempt at a delivery that was taken, and record it. `chance` in 0..1 spreads the retries."""
+    failpoint("before_post")
     outcome = _attempt(claim, runtime)
+    failpoint("after_post")
     attempted = _attempted(claim, outcome)
     status = insist(lambda: receivers.record(runtime.database, attempted, chance=chance), _KEEP_SECONDS)
     log.info("delivery_attempted", extra={"event_id": claim.event_id, "attempt": claim.attempts, "status": status})

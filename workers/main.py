@@ -14,6 +14,7 @@ from celery.signals import setup_logging, worker_init, worker_ready, worker_shut
 from app import logs
 from app.broker import create_celery
 from app.config import Settings
+from app.domain.jobs import SLOTS_PER_CORE
 from workers import courier, tasks
 from workers.drain import Drain
 from workers.runtime import current, open_runtime
@@ -27,6 +28,7 @@ settings = Settings.from_environment()
 settings.require("database_url", "redis_url", "secret_key")
 celery = create_celery(settings.redis_url)
 celery.conf.worker_pool = "workers.pool:ThreadPool"
+settings.arm_failpoints()
 open_runtime(settings, celery)
 
 
@@ -50,7 +52,9 @@ def _prepare(sender: Any, **_: Any) -> None:
 def _ready(sender: Any, **_: Any) -> None:
     # At every loss of Redis Celery warns of a setting that we did set. It asks for these warnings itself, so not earlier.
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
-    Drain(current().doorbell, tasks.drain_jobs if _runs_jobs(sender) else courier.wake).start()
+    # A few threads for every core, as with bells: most of them wait for pictures.
+    works = tasks.drains(SLOTS_PER_CORE * settings.worker_threads) if _runs_jobs(sender) else [courier.wake]
+    Drain(current().doorbell, works).start()
     log.info("worker_ready", extra={"worker": current().worker})
 
 

@@ -10,6 +10,7 @@ from celery import shared_task
 from app import broker, service_model
 from app.domain.jobs import LEASE, Claim, Company, Lane
 from app.errors import InternalServerError, ServiceError, ServiceUnavailable
+from app.failpoints import failpoint
 from app.services import batches, jobs, schedules
 from app.services.outcomes import Complete
 from workers import courier
@@ -63,6 +64,7 @@ def _claim_and_run(lane: str, company: Company) -> bool | Company:
             most_running=runtime.settings.max_running_jobs,
         )
         if isinstance(claim, Claim):
+            failpoint("after_claim")
             _run_and_log(claim, runtime)
     return claim if isinstance(claim, Company) else claim is not None
 
@@ -90,6 +92,7 @@ def _run(claim: Claim, runtime: Runtime) -> str:
     outcomes = runtime.outcomes
     try:
         complete = kinds.run(claim, runtime)
+        failpoint("after_compute")
         shaped = _shaped(claim.operation, complete)
         return _end(lambda: outcomes.succeed(claim, shaped), "succeeded")
     except CancelRequested:
@@ -127,6 +130,7 @@ def sweep() -> None:
     runtime = current()
     with _postgres_may_be_away(broker.SWEEP):
         rescued = runtime.outcomes.rescue() + runtime.batch_outcomes.rescue()
+        failpoint("after_sweep")
         expired = runtime.outcomes.expire()
         jobs.ring_again(runtime.database, runtime.doorbell)
         batches.ring_again(runtime.database, runtime.doorbell)
@@ -157,9 +161,24 @@ def run_ticks() -> bool:
     return found
 
 
-def drain_jobs() -> None:
-    """Do what the bells of a worker would have asked for, while there are none."""
-    sweep()
-    find_growth()
-    while any(run_next(lane) for lane in (Lane.INTERACTIVE.value, Lane.BULK.value)) or run_ticks():
-        pass
+def drains(threads: int) -> list[Callable[[], object]]:
+    """Give what the bells of a worker ask for, to be done without them: by so many threads for what somebody waits for."""
+
+    def until_none(run: Callable[[], bool]) -> Callable[[], None]:
+        def work() -> None:
+            while not current().stopping.is_set() and run():
+                pass
+
+        return work
+
+    def look_after() -> None:
+        sweep()
+        find_growth()
+
+    urgent = until_none(lambda: bool(run_next(Lane.INTERACTIVE.value)))
+    return [
+        look_after,
+        *[urgent] * threads,
+        until_none(lambda: bool(run_next(Lane.BULK.value))),
+        until_none(lambda: bool(run_ticks())),
+    ]

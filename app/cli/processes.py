@@ -24,6 +24,7 @@ def configure_api(parser: argparse.ArgumentParser) -> None:
     """Add the options of `rekollect api`."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="port to listen on (default %(default)s)")
+    parser.add_argument("--fd", type=int, help="listen on this open socket instead, which a supervisor keeps")
     parser.set_defaults(run=api)
 
 
@@ -54,9 +55,7 @@ def api(arguments: argparse.Namespace) -> NoReturn:
     # A request may wait for its job, and gets a moment more to be answered when the server stops.
     timeout = settings.wait_seconds + 30
     options = {
-        "--bind": f"[{arguments.host}]:{arguments.port}"
-        if ":" in arguments.host
-        else f"{arguments.host}:{arguments.port}",
+        "--bind": _address(arguments),
         "--worker-class": "app.web_worker.WebWorker",
         "--threads": settings.api_threads,
         "--workers": settings.api_processes,
@@ -67,6 +66,12 @@ def api(arguments: argparse.Namespace) -> NoReturn:
     }
     words = [str(word) for option in options.items() for word in option]
     _become([sys.executable, "-m", "gunicorn", "--no-control-socket", *words, "app.main:create_app()"])
+
+
+def _address(arguments: argparse.Namespace) -> str:
+    if arguments.fd is not None:
+        return f"fd://{arguments.fd}"
+    return f"[{arguments.host}]:{arguments.port}" if ":" in arguments.host else f"{arguments.host}:{arguments.port}"
 
 
 def worker(arguments: argparse.Namespace) -> NoReturn:

@@ -28,8 +28,12 @@ def start(
     death_signal: signal.Signals,
     environment: Mapping[str, str] | None = None,
     account: Account | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Run a program with its output appended to a log; `death_signal` is what it gets when we die first."""
+    """Run a program with its output appended to a log.
+
+    `death_signal` is what it gets when we die first; `pass_fds` are the sockets that it inherits.
+    """
     parent = os.getpid()
 
     def follow_parent() -> None:
@@ -48,6 +52,7 @@ def start(
             stdout=output,
             stderr=subprocess.STDOUT,
             env=None if environment is None else dict(environment),
+            pass_fds=pass_fds,
             start_new_session=True,  # the terminal's Ctrl-C must reach the supervisor alone
             preexec_fn=follow_parent,  # it runs after the change of user, which would clear the signal
             user=owner.uid if owner else None,

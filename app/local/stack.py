@@ -30,6 +30,7 @@ Report = Callable[[str], None]
 _STOP_SECONDS = 6.0  # for our own processes; the two servers need a moment more
 _API_TRIES = 3
 _PROBE_SECONDS = 1.0
+_BACKLOG = 2048  # as gunicorn's own
 
 
 class Stack:
@@ -85,14 +86,14 @@ class Stack:
         self.settings  # noqa: B018  (raises SettingsError before anything is started)
         self._undo.callback(self.directory.close)
         self.directory.open()
-        require_free_port(self.host, self.port)
+        listener = self._undo.enter_context(listen(self.host, self.port))
         if not self._has("SECRET_KEY"):
             self.variables[PREFIX + "SECRET_KEY"] = self.directory.secret_key()
         pull_models(self.settings, lambda line: self._report("models     " + line))
         self._start_servers()
         self.directory.keep_environment(self.variables)
         self._prepare_database()
-        self._start_processes()
+        self._start_processes(listener.fileno())
 
     def stop(self) -> None:
         """Stop everything, newest first, within about ten seconds; may be called at any time and again."""
@@ -172,16 +173,18 @@ class Stack:
             self._report(f"  rekollect_api_key         {self.first_key.api_key}")
             self._report(f"  rekollect_webhook_secret  {self.first_key.webhook_secret}")
 
-    def _start_processes(self) -> None:
+    def _start_processes(self, listener: int) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         environment = inherited | self.variables
-        commands = {"api": ["api", "--host", self.host, "--port", str(self.port)]}
+        # The socket outlives each api process: a request that comes while none listens waits for the next one.
+        commands = {"api": ["api", "--fd", str(listener)]}
         for number in range(1, self._workers + 1):
             commands["worker" if self._workers == 1 else f"worker-{number}"] = ["worker"]
         commands |= {"courier": ["courier"], "beat": ["beat"]}
         self._undo.callback(self._stop_processes)
         for name, command in commands.items():
-            child = Supervised(name, command, self.directory.logs / f"{name}.log", environment)
+            log = self.directory.logs / f"{name}.log"
+            child = Supervised(name, command, log, environment, [listener] if name == "api" else ())
             self._processes.append(child)
             child.start()
             self._say(name, child.pid, f"started  {self.url}" if name == "api" else "started")
@@ -207,9 +210,14 @@ def require_database(url: str) -> None:
 
 def require_free_port(host: str, port: int) -> None:
     """Raise LocalError where the api could not listen, and name the port."""
+    listen(host, port).close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open the api's socket; raises LocalError that names the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        socket.create_server((host, port), family=family).close()
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except PermissionError as error:
         raise LocalError(f"not allowed to listen on port {port}; choose one above 1023 with --port") from error
     except OSError as error:

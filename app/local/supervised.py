@@ -22,13 +22,16 @@ _STEADY_SECONDS = 60.0  # a process that ran this long starts with a short delay
 class Supervised:
     """A `rekollect` command that should be running."""
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str], pass_fds: Sequence[int] = ()
+    ) -> None:
         self.name = name
         self.log = log
         self.deaths = 0  # in a row
         self._arguments = [sys.executable, "-m", "app.cli.main", *command]
         # A folder named `app` in the caller's directory must not stand in for ours.
         self._environment = {**environment, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+        self._pass_fds = pass_fds
         self._child: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._start_at = 0.0
@@ -42,7 +45,11 @@ class Supervised:
         """Start it, now."""
         self._started = time.monotonic()
         self._child = process.start(
-            self._arguments, log=self.log, death_signal=signal.SIGKILL, environment=self._environment
+            self._arguments,
+            log=self.log,
+            death_signal=signal.SIGKILL,
+            environment=self._environment,
+            pass_fds=self._pass_fds,
         )
 
     def tend(self) -> str | None:
@@ -71,11 +78,15 @@ class Supervised:
 
     def _bury(self, child: subprocess.Popen[bytes]) -> str:
         process.kill(child)  # whatever it left behind in its group
+        self._child = None
+        if child.returncode == 0:  # it was asked to end, as in a rolling restart
+            self._start_at = time.monotonic() + _FIRST_DELAY
+            return "ended; starting again"
         if time.monotonic() - self._started > _STEADY_SECONDS:
             self.deaths = 0
         self.deaths += 1
         delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** (self.deaths - 1))
-        self._child, self._start_at = None, time.monotonic() + delay
+        self._start_at = time.monotonic() + delay
         return f"ended with {_cause(child.returncode)}; starting again in {delay:g} s (see {self.log})"
 
 

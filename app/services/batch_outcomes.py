@@ -23,6 +23,7 @@ from app.domain.audit import OPERATOR, Act, Actor
 from app.domain.batches import PAGE, Batch, BatchStatus, Chunk, Item
 from app.domain.jobs import LEASE, MAX_CRASHES, Lane
 from app.errors import Conflict, GivenUp, ServiceError
+from app.failpoints import failpoint
 from app.services import audit, batch_audit, events, retries
 from app.services.completion import complete_all
 from app.services.outcomes import Complete
@@ -68,6 +69,8 @@ class BatchOutcomes:
                 leases.release(connection, chunk.lease)
             audit.note(connection, *batch_audit.of_items(chunk, finals))
             batch, closed = self.end_items(connection, chunk.batch_id, finals, stopped=len(ended) + len(given_back))
+            failpoint("before_batch_commit")
+        failpoint("after_batch_commit")
         self.announce(closed)
         return batch
 

@@ -14,6 +14,7 @@ from app.db import bucket_work as rows
 from app.db import collections, dedicated_buckets, face_models, search_tables, second_versions
 from app.db.session import Row
 from app.domain.buckets import BATCH, CAPACITY, OWN_BUCKET_FACES
+from app.failpoints import failpoint
 
 #: A bucket that was counted and lacks less than a twentieth is full: else it would be counted over and over.
 _FULL_SHARE = 0.95
@@ -71,6 +72,7 @@ class Growth:
         if until is None and not any(moves.any_in(connection, table, collection, shared) for table in tables):
             dedicated_buckets.set_buckets(connection, collection, collection.buckets[1:])
         rows.save(connection, work, cursor=until or 0)
+        failpoint("in_bucket_move")
 
 
 def _in_use(connection: Connection, collection: Row) -> list[int]:

@@ -43,6 +43,7 @@ from app.errors import (
     ServiceUnavailable,
     ValidationError,
 )
+from app.failpoints import failpoint
 from app.services import audit
 from app.services.admission import Admission
 
@@ -94,6 +95,8 @@ def submit(
         _check_new(connection, job)
         for name, content in blobs.items():
             rows.insert_blob(connection, job.job_id, name, content)
+        failpoint("before_accept")
+    failpoint("after_insert")
     doorbell.ring(lane)
     return job, False
 

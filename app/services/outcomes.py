@@ -17,6 +17,7 @@ from app.db.session import Database
 from app.domain.audit import OPERATOR, Act, Actor, Line
 from app.domain.jobs import LEASE, MAX_CRASHES, Claim, Job, Lane, Status
 from app.errors import GivenUp, ServiceError, ServiceUnavailable
+from app.failpoints import failpoint
 from app.services import audit, events, retries
 
 #: Rows that one sweep handles at most; the next sweep is a second away.
@@ -76,6 +77,8 @@ class Outcomes:
             if canceled is None:
                 return False
             told = self._cancel_claimed(connection, claim.job_id, claim.lease) if canceled else end(connection)
+            failpoint("before_commit")
+        failpoint("after_commit")
         self._announce(told)
         return True
 
@@ -107,6 +110,8 @@ class Outcomes:
                 else:
                     claims.requeue(connection, job_id, pause=timedelta(), crashed=True)
                     claims.close_attempt(connection, job_id, row.lease, outcome)
+            if stale:
+                failpoint("in_sweep")
         self._announce(told)
         return len(stale)
 

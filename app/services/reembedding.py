@@ -20,6 +20,7 @@ from app.db.session import Database, Row
 from app.domain.face_models import FaceModelVersion
 from app.domain.jobs import Company, Lane
 from app.domain.reprocesses import MAX_CRASHES, PAGE_FACES, SOURCE_PAUSES, Failure, Reprocess, Status
+from app.failpoints import failpoint
 from app.services import reprocesses, switching
 from app.services.reprocesses import BELLS
 
@@ -124,6 +125,7 @@ class Reembedding:
             if reprocess.stalled_at is not None:
                 rows.change(connection, reprocess.reprocess_id, stalled_at=None, error=None)
             failures = _store(connection, collection, page, outcome)
+            failpoint("before_page_commit")
             if failures and reprocess.on_failure == "abort":
                 error = {"Code": failures[0].reason, "Message": failures[0].message, "Retryable": False}
                 _, told = reprocesses.end(

@@ -20,6 +20,7 @@ from app.domain.cron import CatchUp, Rule
 from app.domain.jobs import Lane
 from app.domain.schedules import MAX_SCHEDULES, Schedule, document, tick_document
 from app.errors import Conflict, ScheduleNotFound, ServiceQuotaExceeded
+from app.failpoints import failpoint
 from app.services import audit
 
 log = logging.getLogger(__name__)
@@ -158,6 +159,8 @@ def make_ticks(database: Database) -> int:
         moment = now(connection)
         for schedule in rows.lock_due(connection, limit=_SWEEP_LIMIT):
             made += _make_ticks(connection, schedule, moment)
+        if made:
+            failpoint("in_ticks")
     return made
 
 

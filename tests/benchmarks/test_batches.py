@@ -22,7 +22,7 @@ from app.domain.face_models import NEWEST
 from app.domain.images import S3Image
 from tests.benchmarks.test_overload import _family_mb
 from tests.end_to_end import test_batch_faults as faults
-from tests.faults import COLLECTION, FaultyStack
+from tests.faults.faulty import COLLECTION, FaultyStack
 from tests.held import HeldServer
 from tests.live import LiveStack
 from tests.s3 import S3Server

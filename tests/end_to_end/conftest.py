@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.config import Settings
-from tests.faults import COLLECTION, FaultyStack
+from tests.faults.faulty import COLLECTION, FaultyStack
 from tests.held import HeldServer
 from tests.live import LiveStack
 

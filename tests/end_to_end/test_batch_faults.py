@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.faults import COLLECTION, FaultyStack
+from tests.faults.faulty import COLLECTION, FaultyStack
 
 pytestmark = pytest.mark.models
 

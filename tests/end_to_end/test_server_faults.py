@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults import FaultyStack
+from tests.faults.faulty import FaultyStack
 
 pytestmark = pytest.mark.models
 
@@ -48,6 +48,19 @@ def test_without_valkey_submits_stay_quick_and_the_jobs_run_all_the_same(
     faulty.assert_sound()
     assert faulty.live.call("GET", "/readyz").json["status"] == "ready"
     assert (faulty.live.pids["valkey"] != gone) == (fault is signal.SIGKILL)
+
+
+def test_without_valkey_slow_pictures_hold_up_no_other_job(faulty: FaultyStack) -> None:
+    faulty.send(signal.SIGSTOP, "valkey")
+    try:
+        held = [faulty.index_held(f"slow-{number}") for number in range(len(WORKERS) + 1)]
+        quick = faulty.search()
+        faulty.until(lambda: faulty.row(quick)["done"], "a job ends beside pictures that do not come")
+        assert not any(faulty.row(job_id)["done"] for job_id in held)
+    finally:
+        faulty.send(signal.SIGCONT, "valkey")
+        faulty.pictures.release()
+    faulty.assert_sound()
 
 
 def _seconds(call: Callable[[], object]) -> float:

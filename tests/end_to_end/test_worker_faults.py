@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.faults import FaultyStack
+from tests.faults.faulty import FaultyStack
 
 pytestmark = pytest.mark.models
 

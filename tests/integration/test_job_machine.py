@@ -199,6 +199,9 @@ def _check_step(before: dict[str, Any] | None, row: dict[str, Any]) -> None:
     """Check one row by itself, and against what it was a step earlier."""
     status = Status(row["status"])
     assert (row["result"] is not None) == (status is Status.SUCCEEDED)
+    assert row["result"] is None or row["result"]["By"] == row["lease"], (
+        "the result of a worker that had lost its lease"
+    )
     assert (row["error"] is not None) == (status in {Status.FAILED, Status.EXPIRED})
     if row["cancel_requested_at"] is not None:
         assert status in {Status.IN_PROGRESS, Status.CANCELED}
@@ -215,16 +218,17 @@ def _check_step(before: dict[str, Any] | None, row: dict[str, Any]) -> None:
         assert [row[name] for name in FROZEN] == [before[name] for name in FROZEN]
 
 
-def _drive(desk: Desk, *, examples: int, steps: int) -> None:
+def drive(desk: Desk, *, examples: int, steps: int, machine: type[JobMachine] = JobMachine, **options: Any) -> None:
+    """Run a machine on a desk; `options` are Hypothesis's."""
     checks = list(HealthCheck)
-    chosen = settings(max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=checks)
-    run_state_machine_as_test(lambda: JobMachine(desk), settings=chosen)
+    chosen = settings(max_examples=examples, stateful_step_count=steps, suppress_health_check=checks, **options)
+    run_state_machine_as_test(lambda: machine(desk), settings=chosen)
 
 
 def test_a_job_keeps_its_rules_whatever_happens(desk: Desk) -> None:
-    _drive(desk, examples=15, steps=30)
+    drive(desk, examples=15, steps=30)
 
 
 @pytest.mark.bench
 def test_a_job_keeps_its_rules_over_more_than_five_thousand_steps(desk: Desk) -> None:
-    _drive(desk, examples=150, steps=50)
+    drive(desk, examples=150, steps=50)

@@ -57,6 +57,8 @@ GOOD: dict[str, tuple[str, Any]] = {
     "URL": ("https://faces.example.com", "https://faces.example.com"),
     "API_KEY": ("REKO.secret", "REKO.secret"),
     "LOG_LEVEL": ("warning", "WARNING"),
+    "FAILPOINTS": ("after_claim, in_sweep:3", (("after_claim", 1), ("in_sweep", 3))),
+    "FAILPOINTS_DIR": ("deaths", Path("deaths")),
 }
 WRONG = {
     "SECRET_KEY": ["short", KEY[:-4], KEY + "AAAA", "ä" * 44],
@@ -68,6 +70,7 @@ WRONG = {
     "KEEP_CROPS": ["yes", "1"],
     "URL": ["faces.example.com", "ftp://faces.example.com"],
     "LOG_LEVEL": ["loud"],
+    "FAILPOINTS": ["nowhere", "after_claim:often"],
 }
 
 

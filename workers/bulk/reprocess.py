@@ -18,6 +18,7 @@ from app.domain.faces import BoundingBox, DetectedFace, iou
 from app.domain.jobs import Company, Lane
 from app.domain.reprocesses import Failure, Reason
 from app.errors import ServiceError
+from app.failpoints import failpoint
 from app.services import reembedding
 from app.services.reembedding import Outcome, Page
 from workers.fetch import may_come_back
@@ -62,6 +63,7 @@ def _step(runtime: Runtime, company: Company, *, ring: bool) -> bool | Company:
     if work is not None and ring:
         runtime.doorbell.ring(Lane.BULK)
     if isinstance(work, Page):
+        failpoint("after_page_take")
         with runtime.page_heartbeat.hold(work):
             return _embed_and_store(work, runtime)
     if work is not None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from app.domain.batches import CHUNK, Chunk
 from app.domain.jobs import Company, Lane
+from app.failpoints import failpoint
 from app.services import batches
 from workers.bulk import chunk as chunks
 from workers.bulk import reprocess, sources
@@ -51,6 +52,7 @@ def _run_chunk(runtime: Runtime, *, ring: bool) -> bool:
             return found or False
         if ring:
             runtime.doorbell.ring(Lane.BULK)
+        failpoint("after_batch_claim")
         chunks.run(found, runtime)
         return True
 

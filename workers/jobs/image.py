@@ -10,6 +10,7 @@ from app.domain import images
 from app.domain.face_models import NEWEST, FaceModelVersion
 from app.domain.faces import DetectedFace
 from app.domain.jobs import Claim
+from app.failpoints import failpoint
 from workers.runtime import Runtime
 
 #: ImageIds are name-based: the same bytes have the same id in every call, as at AWS.
@@ -35,6 +36,7 @@ def look(claim: Claim, member: str, runtime: Runtime, version: FaceModelVersion 
     described = claim.input[member]
     content = runtime.fetcher.fetch(images.reference(described), read_blob=lambda name: _blob(claim, name, runtime))
     runtime.heartbeat.check(claim)
+    failpoint("mid_work")
     source = None if "Blob" in described else described
     with runtime.cores.turn(claim.lane):
         faces = runtime.engines.of(version).analyze(content)
