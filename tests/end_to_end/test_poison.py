@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from app.config import Settings
-from tests.faults import COLLECTION, FaultyStack
+from tests.faults.faulty import COLLECTION, FaultyStack
 from tests.held import HeldServer
 from tests.live import LiveStack
 from tests.vision.pictures import jpeg

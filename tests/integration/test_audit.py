@@ -20,7 +20,7 @@ from app.services.endpoints import Endpoints
 from tests.clockwork import Clockwork
 from tests.desk import Desk
 from tests.factories import CIPHER, make_account, make_collection, make_endpoint, random_embeddings, store_embeddings
-from tests.integration.test_batch_items import good, make_items
+from tests.integration.test_batch_items import BatchDesk, good, make_items
 from tests.integration.test_schedule_kinds import make_old, run
 from workers.runtime import Runtime
 
@@ -114,8 +114,7 @@ def test_items_that_end_together_are_one_line_for_each_result(desk: Desk) -> Non
     make_collection(desk.database, desk.account)
     new = NewBatch(desk.account.account_id, "SearchFacesByImage", {"CollectionId": "people"}, actor=KEY)
     batch, _ = batches.submit(desk.database, desk.doorbell, new, make_items(4))
-    chunk = batches.claim(desk.database, most=16, worker="worker")
-    assert chunk is not None
+    chunk = BatchDesk(desk).claim()
     first, *others = chunk.items
     ended = [Ended(first, InvalidParameter()), *map(good, others)]
     outcomes = BatchOutcomes(desk.database, desk.doorbell, keep=timedelta(days=30))
