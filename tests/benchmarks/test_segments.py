@@ -20,10 +20,12 @@ from app.db import faces, vectors
 from app.db.session import Row
 from app.services import collections as collection_service
 from app.services import faces as face_service
-from tests.benchmarks.gallery import Gallery, make_embeddings, more_pictures, open_gallery
+from tests.benchmarks.gallery import Gallery, open_gallery
 from tests.benchmarks.test_search import MIN_COSINE, Costs, backend_of, check, flat
 from tests.factories import Embeddings
 from tests.keeping import Worker
+from workers.bench.made_faces import make as make_embeddings
+from workers.bench.made_faces import more_pictures
 
 pytestmark = pytest.mark.bench
 

@@ -165,7 +165,8 @@ def test_a_backup_under_work_comes_back_whole(
             first.finished(load.submit())  # which is lost, as all since the backup
         url = restore()
         snapshot = Snapshot(url)
-        assert snapshot.statuses == {"SUCCEEDED", "IN_PROGRESS", "QUEUED"}
+        # Some have ended and some have not; whether one still waits is up to the machine.
+        assert {"SUCCEEDED"} < snapshot.statuses <= {"SUCCEEDED", "IN_PROGRESS", "QUEUED"}
         assert snapshot.pending, "webhooks wait"
         assert before <= snapshot.jobs.keys(), "what was accepted before is in the backup"
         assert load.accepted[-1] not in snapshot.jobs

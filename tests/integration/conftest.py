@@ -69,8 +69,11 @@ def account(database: Database) -> Account:
 
 @pytest.fixture
 def clean_jobs(database: Database) -> None:
-    """No job and no event of an earlier test: claims are made across accounts."""
+    """No job, no event and no reprocess of an earlier test: claims are made across accounts."""
     with database.transaction() as connection:
+        connection.execute(sa.delete(schema.reprocess_pages))
+        connection.execute(sa.delete(schema.reprocess_failures))
+        connection.execute(sa.delete(schema.reprocesses))
         connection.execute(sa.delete(schema.jobs))
         connection.execute(sa.delete(schema.batch_items))
         connection.execute(sa.delete(schema.batches))
