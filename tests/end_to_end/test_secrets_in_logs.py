@@ -36,7 +36,7 @@ pytestmark = pytest.mark.models
 PEOPLE = {"CollectionId": "people"}
 FIRST_KEY, FIRST_SECRET = "REKOFIRSTKEY", "first-secret-" + "f1r5t" * 6
 DATABASE_PASSWORD = "database-password-d4t4b4s3"
-S3_OBJECT = {"S3Object": {"Bucket": "portraits", "Name": "obama.jpg"}}
+S3_OBJECT = {"S3Object": {"Bucket": "secret-portraits", "Name": "obama.jpg"}}
 
 
 class Run:
@@ -134,7 +134,7 @@ def _be_refused(run: Run) -> None:
     assert live.call("GET", f"/nowhere?token={live.key.api_key}").status == 405
     assert live.call("POST", "/v1/jobs", b"{" + run.picture).status == 400
     closed = run.url("gone.jpg").replace(run.server.url, f"http://127.0.0.1:{free_port()}")
-    for image in ({"Url": closed}, {"S3Object": {"Bucket": "portraits", "Name": "gone"}}):
+    for image in ({"Url": closed}, {"S3Object": {"Bucket": "secret-portraits", "Name": "gone"}}):
         assert run.job("DetectFaces", image)["Status"] == "FAILED"
     cut = run.picture[: len(run.picture) // 2]
     assert run.job("DetectFaces", {"Bytes": b"not a picture" + cut})["Status"] == "FAILED"
@@ -200,8 +200,8 @@ def run(
     server.start()
     picture = portraits["obama"]
     client = s3_server.client()
-    client.create_bucket(Bucket="portraits")
-    client.put_object(Bucket="portraits", Key="obama.jpg", Body=picture)
+    client.create_bucket(Bucket="secret-portraits")
+    client.put_object(Bucket="secret-portraits", Key="obama.jpg", Body=picture)
     variables = {
         "REKOLLECT_DATABASE_URL": server.url.replace("rekollect@", f"rekollect:{DATABASE_PASSWORD}@"),
         "REKOLLECT_BOOTSTRAP_ACCESS_KEY_ID": FIRST_KEY,
