@@ -74,10 +74,12 @@ _CLAIM = sa.text("""
         UPDATE batch_items SET status = 'IN_PROGRESS', lease = (SELECT lease FROM leased), attempt = attempt + 1
         FROM taken WHERE batch_items.batch_id = taken.batch_id AND batch_items.item_no = taken.item_no
         RETURNING batch_items.item_no, attempt, crashes, input
+    ), number AS (
+        SELECT (SELECT batch_id FROM turn) AS batch_id, count(*) AS items FROM claimed HAVING count(*) > 0
     ), counted AS (
-        UPDATE batches SET running = running + (SELECT count(*) FROM claimed), served_at = now(),
+        UPDATE batches SET running = running + number.items, served_at = now(),
             started_at = coalesce(started_at, now()), measured_at = coalesce(measured_at, now())
-        WHERE batch_id = (SELECT batch_id FROM taken LIMIT 1)
+        FROM number WHERE batches.batch_id = number.batch_id
     )
     SELECT turn.*, (SELECT lease FROM leased) AS lease, claimed.item_no, attempt, crashes, input,
         EXISTS (SELECT FROM alone) AS some_alone
